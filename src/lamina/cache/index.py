@@ -1,0 +1,203 @@
+"""The index: one SQLite file that maps keys to records, and remembers what was computed from layers.
+
+Workload: a cached build of N steps makes N point lookups by key and writes nothing; a missed step makes one
+lookup by locus (for its reason) and one insert. Several processes read and write at once, hence the WAL.
+The index holds no file contents: losing it costs a rebuild, never a wrong result. Rejected: one file a
+record (no lookup by locus without a second index), an LMDB map (a library more, and no gain at these sizes).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from lamina.cachekey.key import CacheKey, ListedFile, Part
+from lamina.errors import HostError
+from lamina.layer.stack import Stack
+from lamina.oci.digest import Digest, digest_from, encoded
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+  key BLOB PRIMARY KEY, locus TEXT NOT NULL, name TEXT NOT NULL, parts BLOB NOT NULL,
+  stack BLOB NOT NULL, created REAL NOT NULL, last_used REAL NOT NULL, seconds REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_locus ON records (locus, last_used);
+CREATE TABLE IF NOT EXISTS listings (digest BLOB PRIMARY KEY, files BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blobs (
+  layer BLOB NOT NULL, form TEXT NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
+  diff_id BLOB NOT NULL, PRIMARY KEY (layer, form)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS memos (
+  kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+"""
+_TOUCH_AFTER = 3600.0  # seconds: a record used again within this time is not written again
+
+_PARTS = msgspec.msgpack.Decoder(tuple[Part, ...])
+_STACK = msgspec.msgpack.Decoder(Stack)
+_FILES = msgspec.msgpack.Decoder(tuple[ListedFile, ...])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a step made, and the parts of the key under which it is found. Times in seconds since 1970."""
+
+    key: Digest
+    locus: str
+    name: str
+    parts: tuple[Part, ...]
+    stack: Stack
+    created: float
+    last_used: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownBlob:
+    """A tar that was made of a layer: its digest and size in bytes, and the digest of the plain tar."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+
+
+class Index:
+    """Safe to use from several threads and processes. Raises HostError when the file is damaged."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            # Autocommit: every statement is a transaction, and a kill loses at most one of them.
+            self._db = sqlite3.connect(
+                path, timeout=60, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found == 0:
+                self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;")
+            elif found != _VERSION:
+                raise HostError(
+                    f"the cache index {path} has version {found}, this Lamina knows {_VERSION}",
+                    hint="use a newer Lamina, or another --root",
+                )
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from None
+
+    def close(self) -> None:
+        self._db.close()
+
+    def record(self, key: Digest) -> Record | None:
+        rows = self._query(f"SELECT {_COLUMNS} FROM records WHERE key = ?", (_raw(key),))
+        return _record(rows[0]) if rows else None
+
+    def nearest(self, locus: str) -> Record | None:
+        """The latest record of a step, whatever its key is."""
+        statement = (
+            f"SELECT {_COLUMNS} FROM records WHERE locus = ? ORDER BY last_used DESC LIMIT 1"
+        )
+        rows = self._query(statement, (locus,))
+        return _record(rows[0]) if rows else None
+
+    def add(self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float) -> None:
+        """Store what a step made; an earlier record with this key is replaced."""
+        now = time.time()
+        for listing in key.listings:
+            self._add_listing(listing.digest, listing.files)
+        parts, layers = msgspec.msgpack.encode(key.parts), msgspec.msgpack.encode(stack)
+        self._query(
+            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (_raw(key.digest), locus, name, parts, layers, now, now, seconds),
+        )
+
+    def touch(self, records: Iterable[Record]) -> None:
+        """Remember that the records were used now."""
+        now = time.time()
+        stale = [(now, _raw(r.key)) for r in records if now - r.last_used > _TOUCH_AFTER]
+        if not stale:
+            return
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("UPDATE records SET last_used = ? WHERE key = ?", stale)
+                self._db.execute("COMMIT")
+            except sqlite3.DatabaseError as error:
+                raise self._damaged(error) from None
+
+    def listing(self, digest: Digest) -> tuple[ListedFile, ...] | None:
+        rows = self._query("SELECT files FROM listings WHERE digest = ?", (_raw(digest),))
+        return _FILES.decode(zlib.decompress(rows[0][0])) if rows else None
+
+    def _add_listing(self, digest: Digest, files: Any) -> None:
+        if self._query("SELECT 1 FROM listings WHERE digest = ?", (_raw(digest),)):
+            return
+        data = zlib.compress(msgspec.msgpack.encode(files()), 1)
+        self._query("INSERT OR IGNORE INTO listings VALUES (?, ?)", (_raw(digest), data))
+
+    def blob(self, layer: Digest, form: str) -> KnownBlob | None:
+        """The tar that was made of `layer` in `form` (`gzip:9`, `uncompressed` …)."""
+        rows = self._query(
+            "SELECT digest, size, diff_id FROM blobs WHERE layer = ? AND form = ?",
+            (_raw(layer), form),
+        )
+        if not rows:
+            return None
+        digest, size, diff_id = rows[0]
+        return KnownBlob(digest=digest_from(digest), size=size, diff_id=digest_from(diff_id))
+
+    def add_blob(self, layer: Digest, form: str, blob: KnownBlob) -> None:
+        values = (_raw(layer), form, _raw(blob.digest), blob.size, _raw(blob.diff_id))
+        self._query("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)", values)
+
+    def memo(self, kind: str, key: bytes) -> bytes | None:
+        """A small value that was computed from `key` before, and that `key` alone decides."""
+        rows = self._query("SELECT value FROM memos WHERE kind = ? AND key = ?", (kind, key))
+        return bytes(rows[0][0]) if rows else None
+
+    def add_memo(self, kind: str, key: bytes, value: bytes) -> None:
+        self._query("INSERT OR REPLACE INTO memos VALUES (?, ?, ?)", (kind, key, value))
+
+    def _query(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise self._damaged(error) from None
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> HostError:
+        if "full" in str(error):
+            return HostError(f"no space left on the disk that holds {self._path}")
+        return HostError(
+            f"the cache index {self._path} cannot be used: {error}",
+            hint="remove the file: builds will run their steps again, nothing else is lost",
+        )
+
+
+_COLUMNS = "key, locus, name, parts, stack, created, last_used, seconds"
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    key, locus, name, parts, stack, created, last_used, seconds = row
+    return Record(
+        key=digest_from(key),
+        locus=locus,
+        name=name,
+        parts=_PARTS.decode(parts),
+        stack=_STACK.decode(stack),
+        created=created,
+        last_used=last_used,
+        seconds=seconds,
+    )
+
+
+def _raw(digest: Digest) -> bytes:
+    return bytes.fromhex(encoded(digest))

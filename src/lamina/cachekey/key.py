@@ -1,0 +1,66 @@
+"""A cache key is its named parts.
+
+    instruction   RUN npm ci                        a short value is kept as it is
+    env:PATH      /usr/local/bin:/usr/bin
+    parent        sha256:3f…                        a tree by its digest
+    files:src     sha256:90…                        many files by the digest of their listing
+
+The key is the digest of the canonical encoding of all parts. The parts are stored with every record, so
+that "why was this not cached?" is the difference between two keys and not a second computation.
+A listing is stored beside them, once for all records that share it; only a miss ever reads one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+
+from lamina.oci.digest import Digest, digest_from
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """A named input of a step. `value` is short: a digest stands for what is long."""
+
+    name: str
+    value: str
+
+
+class ListedFile(msgspec.Struct, frozen=True, array_like=True):
+    """One path of a listing. `content` is a digest of everything but mode and owner (8 bytes suffice)."""
+
+    path: bytes
+    mode: int
+    uid: int
+    gid: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files that one part of a key stands for. `files` makes the list when it is asked for."""
+
+    part: str
+    digest: Digest
+    files: Callable[[], tuple[ListedFile, ...]]
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """The inputs of a step. Every listing's digest is also the value of the part of that name."""
+
+    parts: tuple[Part, ...]
+    listings: tuple[Listing, ...] = ()
+
+    @cached_property
+    def digest(self) -> Digest:
+        # Every string is prefixed with its length, so no two lists of parts encode alike.
+        data = msgspec.msgpack.encode([(_text(p.name), _text(p.value)) for p in self.parts])
+        return digest_from(hashlib.sha256(b"lamina key 1\n" + data).digest())
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

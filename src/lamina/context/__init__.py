@@ -1,0 +1,1 @@
+"""The build context: which files it holds, and their digests, read once."""

@@ -1,0 +1,1 @@
+"""The frontend: Dockerfile text to syntax, to typed instructions, to stages, to the graph."""

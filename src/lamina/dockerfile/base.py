@@ -1,0 +1,34 @@
+"""The port through which the lowering asks for base images and named contexts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from lamina.graph.vertex import Vertex
+from lamina.oci.config import ImageConfig
+from lamina.oci.platform import Platform
+from lamina.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What a FROM, a `--from` or a mount stands on. `config` is None for what is no image."""
+
+    vertex: Vertex
+    config: ImageConfig | None = None
+
+
+class Bases(Protocol):
+    """Resolves names; nothing is pulled by that but the image's manifest and configuration."""
+
+    def image(self, reference: Reference, platform: Platform, *, name: str) -> Base:
+        """The image, by its complete reference. `name` is what the user sees of the vertex.
+
+        Raises LaminaError: not found, unauthorised, no such platform …
+        """
+        ...
+
+    def named_context(self, name: str, platform: Platform) -> Base | None:
+        """What `--build-context` puts in the place of `name`, if it does."""
+        ...

@@ -1,0 +1,1 @@
+"""Syntax to typed instructions, the way BuildKit reads them."""

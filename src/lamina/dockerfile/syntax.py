@@ -1,0 +1,115 @@
+"""The syntax of a Dockerfile: a sequence of nodes that together are the whole text.
+
+Every character of the file belongs to exactly one node, so `Syntax.text` is the file, and a node
+can be replaced in it. An instruction is one node with its continuation lines, the comments and
+empty lines between them, and its heredocs.
+Source: the Dockerfile reference, "Format"; where it is silent, BuildKit's parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lamina.dockerfile.directives import Directive
+from lamina.dockerfile.gostrings import SPACES
+from lamina.dockerfile.heredoc import Heredoc
+from lamina.source import SourceFile, Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteOrderMark:
+    """U+FEFF at the start of the file, which has no meaning."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blank:
+    """A line without anything but blanks."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """A line that starts with `#` and is no directive."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectiveLine:
+    """A line that tells the parser something."""
+
+    span: Span
+    directive: Directive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """One instruction, its arguments split but not yet understood.
+
+    `span` holds whole lines, `code` what can be underlined: without the blanks before it and the
+    line end. `original` is the instruction as one line, without heredocs. `args` depend on the
+    instruction: words; or the one string of the shell form; the strings of the exec form
+    (`json`); name, value, `=` in turn for ENV and LABEL. `inner` is the trigger of an ONBUILD,
+    whose heredocs belong to the ONBUILD. `comments` are those since the instruction before, or
+    since the last empty comment.
+    """
+
+    span: Span
+    keyword: str
+    original: str
+    args: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    json: bool = False
+    heredocs: tuple[Heredoc, ...] = ()
+    comments: tuple[str, ...] = ()
+    inner: Instruction | None = None
+
+    @property
+    def name(self) -> str:
+        """The keyword in lower case."""
+        return self.keyword.lower()
+
+    @property
+    def code(self) -> Span:
+        text = self.span.text
+        start = self.span.start + len(text) - len(text.lstrip(SPACES))
+        end = self.span.end
+        body = text.removesuffix("\n").removesuffix("\r")
+        if not body.endswith("\n"):  # else the last line is empty, and would be lost
+            end = self.span.start + len(body)
+        return Span(self.span.file, min(start, end), end)
+
+
+Node = ByteOrderMark | Blank | Comment | DirectiveLine | Instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParseWarning:
+    """Something that is accepted, but should not be written."""
+
+    message: str
+    url: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Syntax:
+    """A whole file: its nodes in order, and its escape letter."""
+
+    source: SourceFile
+    nodes: tuple[Node, ...]
+    escape: str
+    warnings: tuple[ParseWarning, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(node.span.text for node in self.nodes)
+
+    @property
+    def instructions(self) -> Iterator[Instruction]:
+        return (node for node in self.nodes if isinstance(node, Instruction))

@@ -1,0 +1,144 @@
+"""From a `ContainerSpec` to the job that a step's process is given."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import assert_never
+
+from lamina.errors import UsageError
+from lamina.executor import etcfiles
+from lamina.executor.spec import (
+    BindMount,
+    ContainerSpec,
+    Mount,
+    Network,
+    OverlayMount,
+    TmpfsMount,
+    Ulimit,
+)
+from lamina.executor.wire import Job, MountJob
+
+LIMITS = {
+    "core": resource.RLIMIT_CORE,
+    "cpu": resource.RLIMIT_CPU,
+    "data": resource.RLIMIT_DATA,
+    "fsize": resource.RLIMIT_FSIZE,
+    "locks": 10,  # RLIMIT_LOCKS, which Python does not name
+    "memlock": resource.RLIMIT_MEMLOCK,
+    "msgqueue": resource.RLIMIT_MSGQUEUE,
+    "nice": resource.RLIMIT_NICE,
+    "nofile": resource.RLIMIT_NOFILE,
+    "nproc": resource.RLIMIT_NPROC,
+    "rss": resource.RLIMIT_RSS,
+    "rtprio": resource.RLIMIT_RTPRIO,
+    "rttime": resource.RLIMIT_RTTIME,
+    "sigpending": resource.RLIMIT_SIGPENDING,
+    "stack": resource.RLIMIT_STACK,
+}
+"""Docker's names of setrlimit(2)'s resources."""
+
+DEFAULT_SHM = 64 << 20
+
+_NOTHING = MountJob(
+    kind="",
+    target="",
+    lower=(),
+    upper=None,
+    work=None,
+    source="",
+    subpath="",
+    read_only=False,
+    size=0,
+    mode=0,
+)
+
+
+def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
+    """The job for `spec`; its root will be mounted at the empty directory `staging`.
+
+    Raises UsageError for an unknown limit.
+    """
+    process, root = spec.process, spec.root
+    bound_read_only = isinstance(root, BindMount) and root.read_only
+    layers_alone = isinstance(root, OverlayMount) and root.upper is None
+    return Job(
+        staging=staging,
+        root=mount(root),
+        mounts=[mount(each) for each in spec.mounts],
+        files=[
+            ("/etc/resolv.conf", etcfiles.resolv_conf(spec.network)),
+            ("/etc/hosts", etcfiles.hosts(spec.hostname, spec.extra_hosts)),
+        ],
+        args=list(process.args),
+        env=list(process.env),
+        cwd=os.path.normpath("/" + process.cwd),
+        user=process.user,
+        hostname=spec.hostname or etcfiles.DEFAULT_HOSTNAME,
+        private_network=spec.network is Network.NONE,
+        cgroup_namespace=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
+        user_namespace=in_user_namespace(),
+        groups=may_set_groups(),
+        shm_size=spec.shm_size or DEFAULT_SHM,
+        read_only=spec.read_only or bound_read_only or layers_alone,
+        limits=[limit(each) for each in spec.ulimits],
+        terminal=terminal,
+        runtime=None,
+    )
+
+
+def mount(value: Mount) -> MountJob:
+    """A mount as the step's process takes it."""
+    match value:
+        case OverlayMount():
+            return {
+                **_NOTHING,
+                "kind": "overlay",
+                "target": value.target,
+                "lower": value.lower,
+                "upper": value.upper,
+                "work": value.work,
+                "subpath": value.subpath,
+                "read_only": value.upper is None,
+            }
+        case BindMount():
+            return {
+                **_NOTHING,
+                "kind": "bind",
+                "target": value.target,
+                "source": value.source,
+                "subpath": value.subpath,
+                "read_only": value.read_only,
+            }
+        case TmpfsMount():
+            return {
+                **_NOTHING,
+                "kind": "tmpfs",
+                "target": value.target,
+                "size": value.size,
+                "mode": value.mode,
+            }
+        case _:
+            assert_never(value)
+
+
+def limit(value: Ulimit) -> tuple[int, int, int]:
+    """(resource, soft, hard) for setrlimit(2)."""
+    number = LIMITS.get(value.name)
+    if number is None:
+        raise UsageError(
+            f"unknown ulimit {value.name}", hint=f"Known are {', '.join(sorted(LIMITS))}."
+        )
+    return number, value.soft, value.hard
+
+
+def in_user_namespace() -> bool:
+    """Whether this process has less than all user ids (user_namespaces(7))."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
+
+
+def may_set_groups() -> bool:
+    """False where the user namespace forbids setgroups(2)."""
+    with open("/proc/self/setgroups", encoding="ascii") as file:
+        return file.read().strip() != "deny"

@@ -1,0 +1,288 @@
+"""What a container sees: its root, /proc, /dev, /sys, and the mounts of the step.
+
+Everything here happens in a mount namespace of the container's own. The file systems under /proc,
+/dev and /sys, and the paths that are hidden or read-only, are those of the OCI runtime
+specification's "default filesystems" and of Docker's defaults.
+
+No mount but single device files carries devices: a process with CAP_MKNOD may make a device node
+(layers may hold them), but cannot open it. That does the work of the device cgroup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from lamina.executor import inside, syscalls
+from lamina.executor.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
+from lamina.executor.wire import Job, MountJob
+from lamina.fs import mounts
+
+DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
+LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
+_DEV_SIZE = 64 << 20
+
+
+def mount_root(job: Job) -> int:
+    """Mounts the root at the staging directory; a descriptor of it."""
+    staging, root = job["staging"], job["root"]
+    if root["kind"] == "overlay":
+        _overlay(root, staging, user_namespace=job["user_namespace"])
+    else:
+        mounts.bind(root["source"], staging, recursive=False)
+    descriptor = os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.set_mount_attributes(descriptor, syscalls.ATTR_NODEV, recursive=False)
+    return descriptor
+
+
+def is_directory(mount: MountJob) -> bool:
+    """Whether the mount covers a directory (or a file). OSError where the source is missing."""
+    if mount["kind"] == "tmpfs":
+        return True
+    if mount["kind"] == "overlay":
+        return not mount["subpath"] or _overlay_kind(mount)
+    with _source(mount) as descriptor:
+        return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+def _overlay_kind(mount: MountJob) -> bool:
+    """Layers are looked through from the top, as the overlay does."""
+    for layer in filter(None, (mount["upper"], *mount["lower"])):
+        root = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = syscalls.open_in(root, os.fsencode(mount["subpath"]).lstrip(b"/"))
+        except OSError:
+            continue
+        finally:
+            os.close(root)
+        try:
+            return stat.S_ISDIR(os.fstat(found).st_mode)
+        finally:
+            os.close(found)
+    return True
+
+
+def assemble(root: int, job: Job, scratch: str) -> None:
+    """Mounts everything inside the directory `root`. `scratch` is an empty directory outside."""
+    _proc(root)
+    _dev(root, shm_size=job["shm_size"])
+    _sys(root, cgroup=job["cgroup_namespace"])
+    _files(root, job["files"], scratch)
+    for mount in job["mounts"]:
+        attach(root, mount, scratch, user_namespace=job["user_namespace"])
+    for path in MASKED:
+        _mask(root, path)
+    for path in READ_ONLY:
+        _read_only(root, path)
+    if job["read_only"]:
+        syscalls.set_mount_attributes(root, syscalls.ATTR_RDONLY, recursive=False)
+
+
+def attach(root: int, mount: MountJob, scratch: str, *, user_namespace: bool) -> None:
+    """Mounts one of the step's own mounts at its target inside `root`."""
+    if mount["kind"] == "tmpfs":
+        with _target(root, mount["target"], directory=True) as target:
+            mounts.mount_tmpfs(
+                target, size=mount["size"], mode=mount["mode"], flags=MS_NOSUID | MS_NODEV
+            )
+        return
+    if mount["kind"] == "overlay":
+        _overlay(mount, scratch, user_namespace=user_namespace)
+        tree = _clone_inside(scratch, mount["subpath"], recursive=False)
+        mounts.unmount(scratch)
+    else:
+        with _source(mount) as source:
+            tree = syscalls.clone_tree(source, recursive=True)
+    attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
+    _place(root, mount["target"], tree, attributes)
+
+
+def _overlay(mount: MountJob, target: str, *, user_namespace: bool) -> None:
+    mounts.mount_overlay(
+        lower=mount["lower"],
+        target=target,
+        upper=mount["upper"],
+        work=mount["work"],
+        userxattr=user_namespace,
+    )
+
+
+def _clone_inside(directory: str, subpath: str, *, recursive: bool) -> int:
+    top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = syscalls.open_in(top, os.fsencode(subpath).lstrip(b"/"))
+        try:
+            return syscalls.clone_tree(found, recursive=recursive)
+        finally:
+            os.close(found)
+    finally:
+        os.close(top)
+
+
+@contextlib.contextmanager
+def _source(mount: MountJob) -> Iterator[int]:
+    """A descriptor of what a bind mount shows; its subpath cannot lead out of its source."""
+    descriptor = os.open(mount["source"], os.O_PATH | os.O_CLOEXEC)
+    try:
+        if mount["subpath"]:
+            inner = syscalls.open_in(descriptor, os.fsencode(mount["subpath"]).lstrip(b"/"))
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _place(root: int, target: str, tree: int, attributes: int) -> None:
+    """Puts a detached mount at `target`, made where it is missing."""
+    try:
+        syscalls.set_mount_attributes(tree, attributes, recursive=True)
+        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        point = inside.mount_point(root, os.fsencode(target), directory=directory)
+        try:
+            syscalls.attach(tree, point)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, target) from error
+        finally:
+            os.close(point)
+    finally:
+        os.close(tree)
+
+
+@contextlib.contextmanager
+def _target(root: int, path: str, *, directory: bool) -> Iterator[str]:
+    """A name for a mount point that nobody can exchange for another."""
+    point = inside.mount_point(root, os.fsencode(path), directory=directory)
+    try:
+        yield f"/proc/self/fd/{point}"
+    finally:
+        os.close(point)
+
+
+def _proc(root: int) -> None:
+    with _target(root, "/proc", directory=True) as target:
+        syscalls.mount("proc", target, "proc", _PLAIN)
+
+
+def _dev(root: int, *, shm_size: int) -> None:
+    with _target(root, "/dev", directory=True) as target:
+        flags = MS_NOSUID | MS_NODEV | syscalls.MS_STRICTATIME
+        syscalls.mount("tmpfs", target, "tmpfs", flags, f"mode=755,size={_DEV_SIZE}")
+    for name in DEVICES:
+        with _target(root, f"/dev/{name}", directory=False) as target:
+            syscalls.mount(f"/dev/{name}", target, None, syscalls.MS_BIND)
+    dev = syscalls.open_in(root, b"dev")
+    try:
+        for name, link in LINKS:
+            os.symlink(link, name, dir_fd=dev)
+    finally:
+        os.close(dev)
+    with _target(root, "/dev/pts", directory=True) as target:
+        _devpts(target)
+    with _target(root, "/dev/shm", directory=True) as target:  # noqa: S108
+        syscalls.mount("shm", target, "tmpfs", _PLAIN, f"mode=1777,size={shm_size}")
+    with _target(root, "/dev/mqueue", directory=True) as target:
+        syscalls.mount("mqueue", target, "mqueue", _PLAIN)
+
+
+def _devpts(target: str) -> None:
+    options = "newinstance,ptmxmode=0666,mode=0620"
+    try:
+        syscalls.mount("devpts", target, "devpts", MS_NOSUID | MS_NOEXEC, options + ",gid=5")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # The group of terminals has no id in this user namespace.
+        syscalls.mount("devpts", target, "devpts", MS_NOSUID | MS_NOEXEC, options)
+
+
+def _sys(root: int, *, cgroup: bool) -> None:
+    try:
+        with _target(root, "/sys", directory=True) as target:
+            syscalls.mount("sysfs", target, "sysfs", _PLAIN | MS_RDONLY)
+    except PermissionError:
+        # A user namespace gets a sysfs of its own only with a network of its own.
+        host = os.open("/sys", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        tree = syscalls.clone_tree(host, recursive=True)
+        os.close(host)
+        attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
+        attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
+        _place(root, "/sys", tree, attributes)
+    if cgroup:
+        # Programs ask it for their limits; a container without it is no less a container.
+        with contextlib.suppress(OSError), _target(root, "/sys/fs/cgroup", directory=True) as at:
+            syscalls.mount("cgroup", at, "cgroup2", _PLAIN | MS_RDONLY)
+
+
+def _files(root: int, files: list[tuple[str, bytes]], scratch: str) -> None:
+    """Small files of ours (/etc/hosts, /etc/resolv.conf), read-only, from memory."""
+    syscalls.mount("tmpfs", scratch, "tmpfs", _PLAIN, "mode=755,size=1m")
+    attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
+    attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
+    for index, (target, content) in enumerate(files):
+        name = os.path.join(scratch, str(index))
+        with open(name, "xb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        _place(root, target, _clone_inside(scratch, str(index), recursive=False), attributes)
+    mounts.unmount(scratch)
+
+
+def _mask(root: int, path: str) -> None:
+    """Hides a path: a file behind /dev/null, a directory behind an empty one."""
+    try:
+        point = syscalls.open_in(root, os.fsencode(path))
+    except OSError:
+        return
+    target = f"/proc/self/fd/{point}"
+    try:
+        if stat.S_ISDIR(os.fstat(point).st_mode):
+            syscalls.mount("tmpfs", target, "tmpfs", _PLAIN | MS_RDONLY, "size=0k,mode=755")
+        else:
+            syscalls.mount("/dev/null", target, None, syscalls.MS_BIND)
+    finally:
+        os.close(point)
+
+
+def _read_only(root: int, path: str) -> None:
+    try:
+        point = syscalls.open_in(root, os.fsencode(path))
+    except OSError:
+        return
+    try:
+        tree = syscalls.clone_tree(point, recursive=True)
+        try:
+            attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
+            attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
+            syscalls.set_mount_attributes(tree, attributes, recursive=True)
+            syscalls.attach(tree, point)
+        finally:
+            os.close(tree)
+    finally:
+        os.close(point)

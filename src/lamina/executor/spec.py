@@ -1,0 +1,140 @@
+"""What a step's process needs, as values, and the port that every driver implements."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Network(enum.Enum):
+    """`HOST` shares the machine's network; `NONE` has a loopback device alone."""
+
+    HOST = "host"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayMount:
+    """Unpacked layers, highest first, under a writable directory.
+
+    `upper` and `work` are on one file system; both None makes the mount read-only.
+    With `subpath` (absolute, resolved inside the mounted tree) only that directory or file of it is
+    shown at `target`; the rest of the tree is nowhere to be seen.
+    """
+
+    lower: tuple[str, ...]
+    upper: str | None = None
+    work: str | None = None
+    target: str = "/"
+    subpath: str = ""
+    subpath: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindMount:
+    """A file or directory of the host. Its target is created where it is missing.
+
+    With `subpath` that part of `source` is shown; its symlinks and `..` cannot lead out of `source`.
+    """
+
+    source: str
+    target: str
+    read_only: bool = True
+    subpath: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmpfsMount:
+    """A file system in memory; `size` in bytes, 0 for the kernel's default."""
+
+    target: str
+    size: int = 0
+    mode: int = 0o1777
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileMount:
+    """A read-only file in memory (a secret): `content` is written to no disk."""
+
+    target: str
+    content: bytes
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+Mount = OverlayMount | BindMount | TmpfsMount | FileMount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """`user` is what the Dockerfile says (`name`, `uid`, `user:group`, or ""), looked up in the image's
+    /etc/passwd and /etc/group inside the container. `cwd` is created where it is missing.
+    `env` is complete: nothing of the builder's own environment is added (but HOME, where it is not set).
+    """
+
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    terminal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ulimit:
+    """A resource limit by Docker's name (`nofile`); -1 is unlimited."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """A process in a root file system.
+
+    `root` is mounted first; `mounts` after it, in order. Paths of mounts are those inside the
+    container. Mount points that were made for a mount and are still empty afterwards are removed.
+    `extra_hosts` are (name, address). A root that is a `BindMount` is read-only where it says so.
+    """
+
+    root: OverlayMount | BindMount
+    mounts: tuple[Mount, ...] = ()
+    process: Process
+    network: Network = Network.HOST
+    hostname: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int = 64 * 1024 * 1024
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitStatus:
+    """How the process ended: `code` is its exit code, or 128 + the signal that killed it."""
+
+    code: int
+    signal: int = 0
+    oom_killed: bool = False
+
+
+OutputSink = Callable[[int, bytes], None]
+"""Takes the stream (1 standard output, 2 standard error) and some of its bytes."""
+
+
+class Executor(Protocol):
+    """Runs one process and waits for it.
+
+    The whole process tree and every mount are gone when `run` returns, however it returns.
+    Raises UserError where the command or the user does not exist in the image,
+    and HostError where the machine refuses the sandbox.
+    """
+
+    def run(
+        self, spec: ContainerSpec, *, output: OutputSink, cancelled: threading.Event
+    ) -> ExitStatus: ...
+
+    def close(self) -> None: ...

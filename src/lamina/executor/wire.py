@@ -1,0 +1,87 @@
+"""What the builder and a step's process say to each other, over a Unix socket.
+
+Both are the same interpreter, so `marshal` (built in, nothing to import) carries the values: each
+message is a length of four bytes and a marshalled value. The builder sends a `Job` first.
+"""
+
+from __future__ import annotations
+
+import marshal
+from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
+from typing import Any, TypedDict
+
+MAX_MESSAGE = 64 << 20
+
+
+class MountJob(TypedDict):
+    """A mount, as `spec.Mount`; `kind` is "overlay", "bind" or "tmpfs" and names the keys in use."""
+
+    kind: str
+    target: str
+    lower: tuple[str, ...]
+    upper: str | None
+    work: str | None
+    source: str
+    subpath: str
+    read_only: bool
+    size: int
+    mode: int
+
+
+class Job(TypedDict):
+    """A container. `staging` is an empty directory; `files` are (path, content) mounted read-only.
+
+    `limits` are (resource, soft, hard) with the numbers of getrlimit(2); `groups` False where the
+    user namespace forbids setgroups(2). `runtime` is None or the OCI runtime's own part.
+    """
+
+    staging: str
+    root: MountJob
+    mounts: list[MountJob]
+    files: list[tuple[str, bytes]]
+    args: list[str]
+    env: list[tuple[str, str]]
+    cwd: str
+    user: str
+    hostname: str
+    private_network: bool
+    cgroup_namespace: bool
+    user_namespace: bool
+    groups: bool
+    shm_size: int
+    read_only: bool
+    limits: list[tuple[int, int, int]]
+    terminal: bool
+    runtime: dict[str, Any] | None
+
+
+def send(connection: Socket, message: object) -> None:
+    """Raises OSError where the other side is gone."""
+    data = marshal.dumps(message)
+    connection.sendall(len(data).to_bytes(4, "little") + data)
+
+
+def receive(connection: Socket) -> Any:  # noqa: ANN401 - whatever was sent
+    """The next message; None where the other side is gone."""
+    head = _exactly(connection, 4)
+    if head is None:
+        return None
+    size = int.from_bytes(head, "little")
+    if size > MAX_MESSAGE:
+        return None
+    data = _exactly(connection, size)
+    return None if data is None else marshal.loads(data)  # noqa: S302
+
+
+def _exactly(connection: Socket, size: int) -> bytes | None:
+    parts: list[bytes] = []
+    while size:
+        try:
+            part = connection.recv(size)
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

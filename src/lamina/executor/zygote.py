@@ -1,0 +1,186 @@
+"""The process that steps are forked from, and the supervisor of each step.
+
+    builder ── zygote ── supervisor (a step) ── process 1 of the container
+
+Starting Python takes longer than all that a container needs, so one small process is started, once,
+and forked for every step. It takes from the builder a control socket and two pipes (SCM_RIGHTS),
+forks, and forgets them. The supervisor reads the job from the socket, mounts the root in a mount
+namespace of its own, and waits for the container to end or for the builder to hang up.
+
+Who dies takes everything below along: the supervisor kills the container when the control socket
+closes (a killed builder cannot keep it open), the container's process 1 gets SIGKILL when the
+supervisor dies, and the kernel ends a process tree with its process 1. Mounts vanish with their
+namespaces.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import signal
+import sys
+from _socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET
+from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
+from typing import NoReturn
+
+from lamina.errors import LaminaError
+from lamina.executor import rootfs, sandbox, syscalls, wire
+from lamina.executor.stubs import Stubs
+from lamina.executor.wire import Job
+
+DESCRIPTORS = 3
+CONTROL = 3
+_NAMESPACES = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+
+
+def main(descriptor: int) -> None:
+    """Serves the builder at the other end of the socket `descriptor` until it hangs up."""
+    os.setsid()
+    os.umask(0o022)
+    # Ctrl-C is the builder's to deal with; children that end are nobody's concern.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    builder = Socket(fileno=descriptor)
+    hello = wire.receive(builder)
+    if hello is None:
+        return
+    wire.send(builder, "ready")
+    while True:
+        received = _take(builder)
+        if received is None:
+            return
+        if os.fork() == 0:
+            builder.close()
+            _supervise(received, seccomp=hello["seccomp"])
+        for number in received:
+            os.close(number)
+
+
+def _take(builder: Socket) -> list[int] | None:
+    """The descriptors of the next step: control, standard output, standard error."""
+    size = array.array("i").itemsize * DESCRIPTORS
+    try:
+        data, ancillary, _, _ = builder.recvmsg(1, CMSG_LEN(size), MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        return None
+    numbers = array.array("i")
+    for level, kind, content in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    return list(numbers) if data else None
+
+
+def _supervise(descriptors: list[int], *, seccomp: bytes | None) -> NoReturn:
+    """The life of one step. Never returns into the zygote's loop, whatever happens."""
+    control = Socket(fileno=descriptors[0])
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        job = wire.receive(control)
+        if job is not None:
+            wire.send(control, ("exited", _run(job, control, descriptors[1:], seccomp=seccomp)))
+        os._exit(0)
+    except BaseException as error:
+        report(control, error)
+        os._exit(1)
+
+
+def report(control: Socket, error: BaseException) -> None:
+    """Sends the builder what went wrong: ("failed", whose, message, hint, exit status)."""
+    message: tuple[str, str, str, str | None, int]
+    match error:
+        case sandbox.CannotStart():
+            message = ("failed", "user", error.message, error.hint, error.status)
+        case LaminaError():
+            message = ("failed", "host", error.message, error.hint, 1)
+        case OSError():
+            about = f" ({_text(error.filename)})" if error.filename else ""
+            message = ("failed", "host", f"{os.strerror(error.errno or 0)}{about}", None, 1)
+        case _:
+            message = ("failed", "bug", f"{type(error).__name__}: {error}", None, 70)
+    try:
+        wire.send(control, message)
+    except OSError:
+        return
+
+
+def _text(path: object) -> str:
+    return os.fsdecode(path) if isinstance(path, bytes | str) else str(path)
+
+
+def _run(job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None) -> int:
+    """Runs the container; its wait status. Every mount is gone when this returns."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    root = rootfs.mount_root(job)
+    stubs = Stubs(root, job["root"]["upper"])
+    try:
+        for path in (b"proc", b"dev", b"sys"):
+            stubs.keep(path)
+        for target, _ in job["files"]:
+            stubs.cover(os.fsencode(target), directory=False)
+        for mount in job["mounts"]:
+            stubs.cover(os.fsencode(mount["target"]), directory=rootfs.is_directory(mount))
+        flags = _NAMESPACES
+        flags |= syscalls.CLONE_NEWCGROUP if job["cgroup_namespace"] else 0
+        flags |= syscalls.CLONE_NEWNET if job["private_network"] else 0
+        syscalls.unshare(flags)
+        if job["private_network"]:
+            _loopback_up()
+        child = os.fork()
+        if child == 0:
+            _contain(job, control, streams, seccomp=seccomp)
+        for number in streams:
+            os.close(number)
+        return _wait(child, control)
+    finally:
+        stubs.remove()
+        os.close(root)
+        syscalls.unmount(job["staging"])
+        stubs.remove_copies()
+
+
+def _contain(
+    job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
+) -> NoReturn:
+    """Process 1 of the container, until it is the step's command."""
+    try:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        for number, stream in enumerate((*streams, control.fileno()), start=1):
+            if stream != number:
+                os.dup2(stream, number, inheritable=number < CONTROL)
+        control.detach()
+        control = Socket(fileno=CONTROL)
+        syscalls.close_from(CONTROL + 1)
+        sandbox.become(job, seccomp=seccomp)
+    except BaseException as error:
+        report(control, error)
+    finally:
+        os._exit(127)
+
+
+def _wait(child: int, control: Socket) -> int:
+    """The wait status of `child`, which is killed when the builder says so or is gone."""
+    descriptor = os.pidfd_open(child)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.register(control.fileno(), select.POLLIN)
+    while True:
+        for ready, _ in poll.poll():
+            if ready == descriptor:
+                os.close(descriptor)
+                return os.waitpid(child, 0)[1]
+            message = wire.receive(control)
+            if message is None:
+                poll.unregister(control.fileno())
+            os.kill(child, signal.SIGKILL if message is None else message)
+
+
+def _loopback_up() -> None:
+    """ioctl SIOCSIFFLAGS (netdevice(7)) on `lo`."""
+    import fcntl
+
+    device = Socket()
+    request = b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, sys.byteorder)
+    fcntl.ioctl(device.fileno(), 0x8914, request.ljust(40, b"\0"))
+    device.close()

@@ -1,0 +1,315 @@
+"""Layers as blobs: made when something needs them, remembered, and reused as they came where they were pulled.
+
+A layer that was made here has no bytes of its own: they are written from its files, in one pass that
+yields everything at once.
+
+    files ──► tar ──┬──► SHA-256 ──────────────────────────► diff ID
+                    └──► compressor ──► blob store (SHA-256) ──► digest, size
+
+What came out is kept in an index under the layer's id and the form it was written in, so a second export
+of the layer costs a look-up. A blob that is gone (pruned) is written again: the same files give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from lamina.content.compression import Compression, Writer, compression_of, compressor
+from lamina.content.decompression import decompressing_reader
+from lamina.content.store import BlobStore
+from lamina.errors import HostError
+from lamina.exporter.options import LayerForm
+from lamina.layer.entry import Manifest
+from lamina.layer.stack import Layer, Stack
+from lamina.layer.tar import write_tar
+from lamina.oci.descriptor import Descriptor
+from lamina.oci.digest import Digest
+
+_TAR_FORMAT = "1"
+"""Part of the name of every form: to be changed when `write_tar` writes other bytes."""
+
+_PLAIN = f"{_TAR_FORMAT}:{Compression.UNCOMPRESSED.value}"
+ORIGIN = "lamina.layer.origin"
+"""Annotation of a layer in the local image store: `Layer.origin`. Never leaves the store."""
+
+_CHUNK = 1 << 20
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobFacts:
+    """What is known of a layer in one form. For the uncompressed form, `digest` is `diff_id`."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+
+
+class BlobIndex(Protocol):
+    """Remembers the blobs of layers, across builds and processes."""
+
+    def get(self, layer: Digest, form: str) -> BlobFacts | None:
+        """What was put for this layer in this form."""
+        ...
+
+    def put(self, layer: Digest, form: str, facts: BlobFacts) -> None:
+        """Remembers; what was put before for the same layer and form is replaced."""
+        ...
+
+    def layer_of(self, diff_id: Digest) -> Digest | None:
+        """The layer made here whose plain tar has this digest, as `put_layer` said."""
+        ...
+
+    def put_layer(self, diff_id: Digest, layer: Digest) -> None: ...
+
+
+class LayerFiles(Protocol):
+    """Unpacked layers by id."""
+
+    def manifest(self, layer: Digest, /) -> Manifest: ...
+    def diff_dir(self, layer: Digest, /) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerBlob:
+    """A layer that lies in the blob store, and the digest of its plain tar."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+
+
+class LayerBlobs:
+    """Gives the blobs of layers. Safe for several threads.
+
+    `fetch` brings the blob of a pulled layer into the blob store, verified.
+    """
+
+    def __init__(
+        self,
+        *,
+        content: BlobStore,
+        layers: LayerFiles,
+        index: BlobIndex,
+        fetch: Callable[[Layer], None],
+        threads: int = 2,
+    ) -> None:
+        self._content = content
+        self._layers = layers
+        self._index = index
+        self._fetch = fetch
+        self._threads = threads
+
+    def diff_id(self, layer: Layer) -> Digest:
+        """The digest of the layer's plain tar. Reads the layer's files where it is not yet known."""
+        return self.plain(layer).digest if not layer.pulled else layer.id
+
+    def diff_ids(self, stack: Stack) -> tuple[Digest, ...]:
+        return self._each(stack, self.diff_id)
+
+    def plain(self, layer: Layer) -> Descriptor:
+        """What the layer's plain tar would be as a blob; it is not written. For layers made here."""
+        made = self._made(layer)
+        assert made is not None, "a pulled layer is the blob that it came as"
+        form = LayerForm(compression=Compression.UNCOMPRESSED)
+        facts = self._index.get(made, _PLAIN)
+        if facts is None:
+            plain = _Measure()
+            self._tar(made, plain, None)
+            facts = self._put_plain(made, plain)
+        return _descriptor(facts, form)
+
+    def references(self, stack: Stack) -> tuple[LayerBlob, ...]:
+        """Layers without a blob being made or fetched: pulled ones as they came, others as plain tars.
+
+        Pulled ones carry the annotation `ORIGIN`, so that they can still be fetched later.
+        """
+
+        def reference(layer: Layer) -> LayerBlob:
+            if layer.blob is not None and self._made(layer) is None:
+                noted = {**layer.blob.annotations, ORIGIN: layer.origin} if layer.origin else {}
+                blob = msgspec.structs.replace(layer.blob, annotations=noted)
+                return LayerBlob(descriptor=blob, diff_id=layer.id)
+            descriptor = self.plain(layer)
+            return LayerBlob(descriptor=descriptor, diff_id=descriptor.digest)
+
+        return self._each(stack, reference)
+
+    def ensure(
+        self, stack: Stack, form: LayerForm, done: Callable[[int, int], None] | None = None
+    ) -> tuple[LayerBlob, ...]:
+        """The layers as blobs that are in the blob store. May raise whatever `fetch` raises.
+
+        `done` is told how many of how many layers are there, by the calling thread.
+        """
+        return self._each(stack, lambda layer: self.blob(layer, form), done)
+
+    def blob(self, layer: Layer, form: LayerForm) -> LayerBlob:
+        """One layer as a blob that is in the blob store."""
+        made = self._made(layer)
+        if made is not None:
+            facts = self._remembered(made, form_name(form), lambda: self._write(made, form))
+            return LayerBlob(descriptor=_descriptor(facts, form), diff_id=facts.diff_id)
+        assert layer.blob is not None
+        kind = compression_of(layer.blob.media_type)
+        if form.force and kind is not form.compression:
+            form = replace(form, clamp_ns=None)
+            name = f"pulled:{form_name(form)}"
+            facts = self._remembered(layer.id, name, lambda: self._convert(layer, form))
+            return LayerBlob(descriptor=_descriptor(facts, form), diff_id=layer.id)
+        self._bring(layer)
+        return LayerBlob(
+            descriptor=as_it_came(layer.blob, docker_types=form.docker_types), diff_id=layer.id
+        )
+
+    def _made(self, layer: Layer) -> Digest | None:
+        """The id under which the layer was made here, if it was: also that of one known by its diff ID."""
+        return self._index.layer_of(layer.id) if layer.pulled else layer.id
+
+    def _remembered(
+        self, layer: Digest, name: str, make: Callable[[], BlobFacts]
+    ) -> BlobFacts:
+        facts = self._index.get(layer, name)
+        if facts is None or not self._content.has(facts.digest):
+            facts = make()
+            self._index.put(layer, name, facts)
+        return facts
+
+    def _bring(self, layer: Layer) -> Descriptor:
+        blob = layer.blob
+        assert blob is not None
+        if not self._content.has(blob.digest):
+            self._fetch(layer)
+        if not self._content.has(blob.digest):
+            raise HostError(
+                f"the blob {blob.digest} of the layer {layer.id} is missing from the store",
+                hint="pull the image it belongs to again",
+            )
+        return blob
+
+    def _write(self, made: Digest, form: LayerForm) -> BlobFacts:
+        """One pass over the files."""
+        plain = _Measure()
+        with self._content.writer() as blob:
+            with compressor(form.compression, blob, level=form.level) as compressed:
+                tee = _Tee(plain, compressed)
+                self._tar(made, tee, form.clamp_ns)
+            digest = blob.commit()
+        if form.clamp_ns is None:
+            self._put_plain(made, plain)
+        return BlobFacts(digest=digest, size=blob.offset, diff_id=plain.digest())
+
+    def _put_plain(self, made: Digest, plain: _Measure) -> BlobFacts:
+        diff_id = plain.digest()
+        facts = BlobFacts(digest=diff_id, size=plain.size, diff_id=diff_id)
+        self._index.put(made, _PLAIN, facts)
+        self._index.put_layer(diff_id, made)
+        return facts
+
+    def _tar(self, made: Digest, out: Writer, clamp_ns: int | None) -> None:
+        write_tar(
+            self._layers.manifest(made), self._layers.diff_dir(made), out, clamp_ns=clamp_ns
+        )
+
+    def _convert(self, layer: Layer, form: LayerForm) -> BlobFacts:
+        """A pulled layer in another compression. Its plain bytes are verified on the way."""
+        source = self._bring(layer)
+        plain = _Measure()
+        with (
+            self._content.open(source.digest) as file,
+            decompressing_reader(file, compression_of(source.media_type)) as reader,
+            self._content.writer() as blob,
+        ):
+            with compressor(form.compression, blob, level=form.level) as compressed:
+                while data := reader.read(_CHUNK):
+                    plain.write(data)
+                    compressed.write(data)
+            if plain.digest() != layer.id:
+                raise HostError(f"the blob {source.digest} is not the layer {layer.id}")
+            return BlobFacts(digest=blob.commit(), size=blob.offset, diff_id=layer.id)
+
+    def _each(
+        self, stack: Stack, act: Callable[[Layer], _T], done: Callable[[int, int], None] | None = None
+    ) -> tuple[_T, ...]:
+        """The results in order; equal layers are looked at once."""
+        wanted = {layer.id: layer for layer in stack}
+        found: dict[Digest, _T] = {}
+        with ThreadPoolExecutor(self._threads, "layer") as pool:
+            futures = {key: pool.submit(act, layer) for key, layer in wanted.items()}
+            try:
+                for number, (key, future) in enumerate(futures.items(), 1):
+                    found[key] = future.result()
+                    if done is not None:
+                        done(number, len(wanted))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return tuple(found[layer.id] for layer in stack)
+
+
+def form_name(form: LayerForm) -> str:
+    """The name of a form in the index: everything that changes the bytes of a layer that is made here."""
+    level = "" if form.level is None else f"-{form.level}"
+    clamp = "" if form.clamp_ns is None else f"@{form.clamp_ns}"
+    return f"{_TAR_FORMAT}:{form.compression.value}{level}{clamp}"
+
+
+def as_it_came(blob: Descriptor, *, docker_types: bool) -> Descriptor:
+    """The descriptor of a pulled layer with a media type of the wanted family, and no private annotations."""
+    kind = compression_of(blob.media_type)
+    kept = {} if docker_types else _public(blob.annotations)
+    return msgspec.structs.replace(
+        blob, media_type=kind.media_type(docker=docker_types), annotations=kept, platform=None
+    )
+
+
+def unique(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """One of each digest, in order."""
+    return tuple({one.digest: one for one in descriptors}.values())
+
+
+def _public(annotations: dict[str, str]) -> dict[str, str]:
+    private = ("containerd.io/", "buildkit/", ORIGIN)
+    return {key: value for key, value in annotations.items() if not key.startswith(private)}
+
+
+def _descriptor(facts: BlobFacts, form: LayerForm) -> Descriptor:
+    return Descriptor(
+        media_type=form.compression.media_type(docker=form.docker_types),
+        digest=facts.digest,
+        size=facts.size,
+    )
+
+
+class _Measure:
+    """A writer that keeps the digest and the size alone."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        self._hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def digest(self) -> Digest:
+        return Digest(f"sha256:{self._hash.hexdigest()}")
+
+
+class _Tee:
+    """A writer into two."""
+
+    def __init__(self, first: Writer, second: Writer) -> None:
+        self._first = first
+        self._second = second
+
+    def write(self, data: bytes, /) -> int:
+        self._first.write(data)
+        self._second.write(data)
+        return len(data)

@@ -1,0 +1,123 @@
+"""The files of built images, as the outputs `tar` and `local` lay them out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+
+from lamina.content.store import host_errors
+from lamina.errors import UserError
+from lamina.exporter.image import BuiltImage
+from lamina.exporter.options import boolean, check_known
+from lamina.exporter.port import ExportContext
+from lamina.layer.entry import Entry, Kind
+from lamina.layer.tree import Tree
+from lamina.oci.platform import Platform, normalized
+
+_KEYS = frozenset(("platform-split", "source-date-epoch"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """`split` puts each platform's files into a folder of its own; None where there are several.
+
+    `epoch` (in seconds) replaces every time; None leaves it to the build's.
+    """
+
+    split: bool | None = None
+    epoch: int | None = None
+    has_epoch: bool = False
+
+    @classmethod
+    def parse(
+        cls, attributes: Mapping[str, str], *, output: str, more: frozenset[str] = frozenset()
+    ) -> Self:
+        """Raises UsageError for an unknown attribute."""
+        for key, value in attributes.items():
+            check_known(key, value, known=_KEYS | more, output=output)
+        epoch = attributes.get("source-date-epoch")
+        split = boolean(attributes, "platform-split", default=True)
+        return cls(
+            split=split if "platform-split" in attributes else None,
+            epoch=whole_number("source-date-epoch", epoch) if epoch else None,
+            has_epoch=epoch is not None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """The files of one image and the folder for them: b"" or `linux_amd64/`."""
+
+    prefix: bytes
+    platform: Platform
+    tree: Tree
+
+
+def roots_of(
+    images: Sequence[BuiltImage], options: FileOptions, context: ExportContext, *, split: bool
+) -> list[Root]:
+    """Where the files of each image go, in the order of the folders' names."""
+    made = []
+    for image in images:
+        folder = os.fsencode(str(normalized(image.platform)).replace("/", "_"))
+        prefix = folder + b"/" if split else b""
+        made.append(Root(prefix=prefix, platform=image.platform, tree=context.view(image.stack)))
+    return sorted(made, key=lambda root: root.prefix)
+
+
+def time_of_all(options: FileOptions, context: ExportContext) -> int | None:
+    """The time (in nanoseconds since 1970) that every file gets, if there is an epoch."""
+    epoch = options.epoch if options.has_epoch else context.epoch
+    return None if epoch is None else epoch * 10**9
+
+
+def entries_of(root: Root, *, mtime_ns: int | None) -> Iterator[tuple[Entry, bytes]]:
+    """Every entry below the root, folders before what they hold, with where the machine has it.
+
+    Paths start with the root's prefix. Names of one file that are all still there are linked to
+    the first of them, wherever the layers said the file was.
+    """
+    first: dict[tuple[int, int], bytes] = {}
+    for entry in root.tree.walk(b""):
+        path = root.tree.host_path(entry.path)
+        changes: dict[str, object] = {"path": root.prefix + entry.path}
+        if mtime_ns is not None:
+            changes["mtime_ns"] = mtime_ns
+        if entry.kind in (Kind.FILE, Kind.HARDLINK):
+            with host_errors(os.fsdecode(path)):
+                status = os.lstat(path)
+            changes |= _linking(entry, root.prefix, status, first)
+        yield msgspec.structs.replace(entry, **changes), path
+
+
+def _linking(
+    entry: Entry, prefix: bytes, status: os.stat_result, first: dict[tuple[int, int], bytes]
+) -> dict[str, object]:
+    """What to change of a file or hard link whose inode is `status`."""
+    inode = (status.st_dev, status.st_ino)
+    if entry.kind is Kind.HARDLINK and (target := first.get(inode)) is not None:
+        return {"link": target}
+    if status.st_nlink > 1:
+        first[inode] = prefix + entry.path
+    return {"kind": Kind.FILE, "link": b"", "size": status.st_size}
+
+
+def check_disjoint(roots: Sequence[Root]) -> None:
+    """Raises UserError where two platforms have a file at one path and no folders to keep them apart."""
+    seen: dict[bytes, Platform] = {}
+    if len(roots) < 2:
+        return
+    for root in roots:
+        for entry in root.tree.walk(b""):
+            if entry.kind is Kind.DIRECTORY:
+                continue
+            other = seen.setdefault(root.prefix + entry.path, root.platform)
+            if other is not root.platform:
+                raise UserError(
+                    f"cannot overwrite {os.fsdecode(entry.path)} from {other} with {root.platform}"
+                    " when split option is disabled"
+                )

@@ -1,0 +1,104 @@
+"""What a build made, and the configuration document that becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from lamina.errors import InternalError
+from lamina.layer.stack import Stack
+from lamina.oci.config import History, ImageConfig, RootFS
+from lamina.oci.digest import Digest
+from lamina.oci.platform import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltImage:
+    """An image for one platform before it has a form.
+
+    `config` is complete but for `rootfs.diff_ids`. Each entry of its history that is not empty stands
+    for one layer of `stack`. `base_history` is how many of the first entries are the base image's:
+    SOURCE_DATE_EPOCH leaves their times alone.
+    """
+
+    platform: Platform
+    config: ImageConfig
+    stack: Stack
+    base_history: int = 0
+
+
+def finished_config(
+    image: BuiltImage, diff_ids: Sequence[Digest], *, epoch: int | None = None
+) -> ImageConfig:
+    """The configuration with its diff IDs, a whole history, and times not later than `epoch` (in seconds).
+
+    As BuildKit does it: history that a base image lacks is made up, times that are missing are those of
+    the neighbours, and an epoch changes the times of what this build added, never the base's.
+    """
+    if len(diff_ids) != len(image.stack):
+        raise InternalError(f"{len(diff_ids)} diff IDs for {len(image.stack)} layers")
+    history = _whole(image.config.history or (), layers=len(diff_ids), base=image.base_history)
+    added = len(image.config.history or ()) - image.base_history
+    history = _timed(history, base=len(history) - max(added, 0), epoch=epoch)
+    created = image.config.created or next(
+        (entry.created for entry in reversed(history) if entry.created), None
+    )
+    return msgspec.structs.replace(
+        image.config,
+        created=created if epoch is None else clamped(created, epoch),
+        rootfs=RootFS(diff_ids=tuple(diff_ids)),
+        history=history,
+    )
+
+
+def clamped(created: str | None, epoch: int) -> str:
+    """The earlier of an RFC 3339 time and `epoch`; the epoch for what is no time."""
+    moment = _moment(created)
+    if created is not None and moment is not None and moment.timestamp() <= epoch:
+        return created
+    return rfc3339(epoch)
+
+
+def rfc3339(epoch: int) -> str:
+    """Seconds since 1970 as `2024-01-31T12:00:00Z`."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _whole(history: tuple[History, ...], *, layers: int, base: int) -> tuple[History, ...]:
+    """History in which every layer has its entry: what is missing can only be the base's."""
+    missing = layers - sum(not entry.empty_layer for entry in history)
+    if missing >= 0:
+        unknown = History(comment="the base image has no history of this layer")
+        return (*history[:base], *(unknown,) * missing, *history[base:])
+    replace, left, kept = msgspec.structs.replace, layers, list[History]()
+    for entry in history:
+        if not entry.empty_layer and left == 0:
+            entry = replace(entry, empty_layer=True)  # noqa: PLW2901
+        left -= not entry.empty_layer
+        kept.append(entry)
+    return tuple(kept)
+
+
+def _timed(
+    history: tuple[History, ...], *, base: int, epoch: int | None
+) -> tuple[History, ...]:
+    """History in which every entry has a time, if one of them has."""
+    latest = next((entry.created for entry in history if entry.created), None)
+    timed = []
+    for number, entry in enumerate(history):
+        created = latest = entry.created or latest
+        if epoch is not None and number >= base:
+            created = clamped(created, epoch)
+        timed.append(msgspec.structs.replace(entry, created=created))
+    return tuple(timed)

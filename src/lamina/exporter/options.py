@@ -1,0 +1,155 @@
+"""The attributes of an output (`--output type=oci,KEY=VALUE,…`), checked before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from lamina.content.compression import Compression
+from lamina.dockerfile.suggest import nearest
+from lamina.errors import UsageError
+from lamina.exporter.annotations import Annotation, Place, parse_attribute
+from lamina.oci.reference import Reference, parse_reference
+
+_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+_IMAGE_KEYS = frozenset(
+    (
+        "annotation.KEY",
+        "compression",
+        "compression-level",
+        "force-compression",
+        "name",
+        "oci-mediatypes",
+        "rewrite-timestamp",
+        "source-date-epoch",
+    )
+)
+_REFUSED = {
+    "push": "pushing from --output is not supported yet",
+    "push-by-digest": "pushing from --output is not supported yet",
+    "registry.insecure": "pushing from --output is not supported yet",
+    "context": "loading into a Docker context is not supported: there is no daemon",
+    "oci-artifact": "attestations are not supported yet",
+    "attestation-inline": "attestations are not supported yet",
+    "attestation-prefix": "attestations are not supported yet",
+}
+_HARMLESS = frozenset(("unpack", "store", "prefer-nondist-layers"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerForm:
+    """How layers are written. `level` None is the compression's own default.
+
+    `force` compresses pulled layers anew; without it they stay as they came.
+    `clamp_ns` is the latest time (in nanoseconds since 1970) that a file of a new layer may have.
+    """
+
+    compression: Compression = Compression.GZIP
+    level: int | None = None
+    force: bool = False
+    docker_types: bool = False
+    clamp_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """What the attributes of an image output say. `epoch` None leaves it to the build's."""
+
+    form: LayerForm = LayerForm()
+    names: tuple[Reference, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
+    rewrite_timestamp: bool = False
+    epoch: int | None = None
+    has_epoch: bool = False
+
+
+def parse_image_options(
+    attributes: Mapping[str, str], *, output: str, more: Iterable[str] = ()
+) -> ImageOptions:
+    """The attributes that every image output has; those in `more` are left to the caller.
+
+    Raises UsageError for an unknown one, naming the nearest.
+    """
+    more = frozenset(more)
+    annotations = []
+    for key, value in attributes.items():
+        if annotation := parse_attribute(key, value):
+            annotations.append(annotation)
+        elif key not in more:
+            check_known(key, value, known=_IMAGE_KEYS | more, output=output)
+    epoch = attributes.get("source-date-epoch")
+    form = _layer_form(attributes)
+    if form.docker_types and any(one.place is not Place.MANIFEST for one in annotations):
+        raise UsageError('cannot export annotations with "oci-mediatypes=false"')
+    return ImageOptions(
+        form=form,
+        names=parse_names(attributes.get("name", "")),
+        annotations=tuple(annotations),
+        rewrite_timestamp=boolean(attributes, "rewrite-timestamp", default=False),
+        epoch=_integer("source-date-epoch", epoch) if epoch else None,
+        has_epoch=epoch is not None,
+    )
+
+
+def check_known(key: str, value: str, *, known: frozenset[str], output: str) -> None:
+    """Raises UsageError if an output has no such attribute, or one that is not supported."""
+    if key in known or key in _HARMLESS:
+        return
+    if key in _REFUSED:
+        if value in _FALSE:
+            return
+        raise UsageError(f"{key}={value}: {_REFUSED[key]}")
+    near = nearest(key, known)
+    offered = ", ".join(sorted(known | {"dest"}))
+    raise UsageError(
+        f"the output {output} has no attribute {key!r}" + (f" (did you mean {near}?)" if near else ""),
+        hint=f"it has {offered}",
+    )
+
+
+def boolean(attributes: Mapping[str, str], key: str, *, default: bool) -> bool:
+    """The value of a flag; empty means true. Raises UsageError."""
+    value = attributes.get(key)
+    if value is None:
+        return default
+    if value == "" or value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise UsageError(f"non-bool value specified for {key}: {value!r}", hint="write true or false")
+
+
+def parse_names(text: str) -> tuple[Reference, ...]:
+    """Image names with commas between them; what has no tag gets `latest`. Raises UserError."""
+    names = [name.strip() for name in text.split(",")]
+    return tuple(parse_reference(name).with_default_tag() for name in names if name)
+
+
+def _layer_form(attributes: Mapping[str, str]) -> LayerForm:
+    name = attributes.get("compression", "gzip")
+    known = [kind.value for kind in Compression]
+    if name not in known:
+        reason = " (eStargz is not supported)" if name == "estargz" else ""
+        near = nearest(name, known)
+        raise UsageError(
+            f"unsupported compression {name!r}" + (f" (did you mean {near}?)" if near else reason),
+            hint=f"there are {', '.join(known)}",
+        )
+    docker_types = not boolean(attributes, "oci-mediatypes", default=True)
+    if docker_types and name == Compression.ZSTD.value:
+        raise UsageError(f'compression={name} conflicts with "oci-mediatypes=false"')
+    level = attributes.get("compression-level")
+    return LayerForm(
+        compression=Compression(name),
+        level=_integer("compression-level", level) if level is not None else None,
+        force=boolean(attributes, "force-compression", default=False),
+        docker_types=docker_types,
+    )
+
+
+def _integer(key: str, text: str) -> int:
+    try:
+        return int(text, 10)
+    except ValueError:
+        raise UsageError(f"non-integer value specified for {key}: {text!r}") from None

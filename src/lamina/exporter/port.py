@@ -1,0 +1,79 @@
+"""The face that every output has, and what it is given and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from lamina.content.store import BlobStore
+from lamina.exporter.annotations import Annotation
+from lamina.exporter.blobs import LayerBlobs
+from lamina.exporter.image import BuiltImage
+from lamina.layer.stack import Stack
+from lamina.layer.tree import Tree
+from lamina.oci.descriptor import Descriptor
+from lamina.oci.digest import Digest
+from lamina.oci.reference import Reference
+
+Progress = Callable[[str, int, int], None]
+"""Takes what is being done ("exporting layers"), how much of it is done and how much there is.
+
+Bytes or pieces; the last call of a thing has both equal. Called from several threads, never at once.
+"""
+
+
+def silent(what: str, current: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+class ImageNames(Protocol):
+    """The local image store: takes an image that lies in the blob store under a name."""
+
+    def tag(self, reference: Reference, descriptor: Descriptor) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportContext:
+    """What an output works with.
+
+    `names` are those of `-t`; `epoch` is SOURCE_DATE_EPOCH in seconds. `view` shows the files of a
+    stack. `multi_platform` makes an index, and a folder per platform, even of a single image.
+    """
+
+    content: BlobStore
+    blobs: LayerBlobs
+    view: Callable[[Stack], Tree]
+    store: ImageNames | None = None
+    names: tuple[Reference, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
+    epoch: int | None = None
+    multi_platform: bool = False
+    stdout: BinaryIO | None = None
+    progress: Progress = silent
+
+    def many(self, images: Sequence[BuiltImage]) -> bool:
+        """Whether the output is one for several platforms."""
+        return self.multi_platform or len(images) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What came out. `digest` is that of the manifest or index, `image_id` that of a single config.
+
+    All are None for outputs that are files and no image.
+    """
+
+    digest: Digest | None = None
+    image_id: Digest | None = None
+    descriptor: Descriptor | None = None
+    names: tuple[str, ...] = ()
+
+
+class Exporter(Protocol):
+    """One output. Made by its `parse(dest, attributes)`, which raises UsageError for what it cannot be.
+
+    `export` raises HostError where the destination refuses.
+    """
+
+    def export(self, images: Sequence[BuiltImage], context: ExportContext) -> ExportResult: ...

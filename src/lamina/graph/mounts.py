@@ -1,0 +1,82 @@
+"""Mounts of a RUN step, as values (Dockerfile reference, "RUN --mount").
+
+Paths are those inside the container, absolute. `input` is the place of the source in the step's inputs.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Sharing(enum.Enum):
+    """What a second user of a cache mount gets while the first one runs."""
+
+    SHARED = "shared"
+    PRIVATE = "private"
+    LOCKED = "locked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindMount:
+    """A file or folder of another tree; what is written to it is thrown away."""
+
+    input: int
+    source: str
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMount:
+    """A folder that outlives the build. Its identity is `id` alone.
+
+    `input` and `source` are what a new one starts from; None: empty.
+    `mode`, `uid` and `gid` are those of the folder itself, set at mount time.
+    """
+
+    id: str
+    target: str
+    sharing: Sharing = Sharing.SHARED
+    input: int | None = None
+    source: str = "/"
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmpfsMount:
+    """A file system in memory. `size` in bytes; 0 is the kernel's default."""
+
+    target: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretMount:
+    """A secret as a file (`target`), as an environment variable (`env`), or as both."""
+
+    id: str
+    target: str | None
+    env: str | None = None
+    required: bool = False
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshMount:
+    """The socket of an SSH agent; the step finds it in SSH_AUTH_SOCK."""
+
+    id: str
+    target: str
+    required: bool = False
+    mode: int = 0o600
+    uid: int = 0
+    gid: int = 0
+
+
+Mount = BindMount | CacheMount | TmpfsMount | SecretMount | SshMount

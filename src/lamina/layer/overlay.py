@@ -1,0 +1,98 @@
+"""How a layer lies on disk: the form of an overlayfs upper directory.
+
+A whiteout is a character device 0:0. An opaque directory has the extended attribute
+`trusted.overlay.opaque`, or `user.overlay.opaque` where a user namespace forbids the first one.
+Everything else that overlayfs notes in attributes is its own business, and no part of a layer.
+See Documentation/filesystems/overlayfs.rst of Linux.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Final
+
+OPAQUE: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque")
+
+_OWN: Final = (b"trusted.overlay.", b"user.overlay.")
+_CAPABILITY: Final = b"security.capability"
+_NO_XATTRS: Final = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES)
+
+
+def is_kept(name: bytes) -> bool:
+    """Whether an extended attribute is a part of a layer: file capabilities and `user.*` are.
+
+    One whose name has a "=" is not, as no tar can hold it.
+    """
+    if name == _CAPABILITY:
+        return True
+    return name.startswith(b"user.") and not name.startswith(b"user.overlay.") and b"=" not in name
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def read_xattrs(path: bytes | int) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
+    """The attributes of a file that a layer keeps, sorted, and whether it is opaque."""
+    follow = isinstance(path, int)
+    try:
+        names = os.listxattr(path, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in _NO_XATTRS:
+            return (), False
+        raise
+    if not names:
+        return (), False
+    kept, opaque = [], False
+    for text in names:
+        name = os.fsencode(text)
+        if name in OPAQUE:
+            opaque = opaque or os.getxattr(path, name, follow_symlinks=follow) == b"y"
+        elif is_kept(name):
+            kept.append((name, os.getxattr(path, name, follow_symlinks=follow)))
+    return tuple(sorted(kept)), opaque
+
+
+def is_opaque(path: bytes) -> bool:
+    """Whether a directory hides what lower layers have below it."""
+    for name in OPAQUE:
+        try:
+            if os.getxattr(path, name, follow_symlinks=False) == b"y":
+                return True
+        except OSError as error:
+            if error.errno not in _NO_XATTRS:
+                raise
+    return False
+
+
+def set_opaque(path: bytes | int) -> None:
+    """Makes the directory hide what lower layers have below it. Raises OSError."""
+    try:
+        os.setxattr(path, OPAQUE[0], b"y")
+    except PermissionError:
+        os.setxattr(path, OPAQUE[1], b"y")
+
+
+def clear_opaque(path: bytes) -> None:
+    """Removes the mark again. Raises OSError."""
+    for name in OPAQUE:
+        try:
+            os.removexattr(path, name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_XATTRS:
+                raise
+
+
+def make_whiteout(name: bytes, *, directory: int) -> None:
+    """Hides what lower layers have at `name` of the open `directory`. Raises OSError."""
+    os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
+
+
+def strip_own(path: bytes) -> None:
+    """Removes overlayfs's notes from a file that is used in another place. Raises OSError."""
+    for text in os.listxattr(path, follow_symlinks=False):
+        name = os.fsencode(text)
+        if name.startswith(_OWN) and name not in OPAQUE:
+            os.removexattr(path, name, follow_symlinks=False)

@@ -1,0 +1,154 @@
+"""The header blocks of a tar entry: ustar where that is enough, pax records before it where not.
+
+Written by hand because the layer of a package manager has tens of thousands of them, and because
+every byte is a part of the layer's digest: the same entry always gives the same bytes.
+Names are raw bytes in both forms, as readers expect of file systems that know no encoding.
+See POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header".
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+from lamina.layer.entry import Entry, Kind
+
+BLOCK: Final = 512
+END: Final = bytes(2 * BLOCK)
+
+_TYPES: Final = {
+    Kind.FILE: b"0",
+    Kind.HARDLINK: b"1",
+    Kind.SYMLINK: b"2",
+    Kind.CHARACTER: b"3",
+    Kind.BLOCK: b"4",
+    Kind.DIRECTORY: b"5",
+    Kind.FIFO: b"6",
+    Kind.WHITEOUT: b"0",
+}
+_NAME: Final = 100
+_PREFIX: Final = 155
+_SMALL_NUMBER: Final = 0o7777777
+_LARGE_NUMBER: Final = 0o77777777777
+_SECOND: Final = 1_000_000_000
+
+
+def encode_header(entry: Entry, name: bytes, mtime_ns: int) -> bytes:
+    """The blocks that stand before the content of `entry`, which the tar calls `name`.
+
+    A directory's name ends with a slash.
+    """
+    records: list[bytes] = []
+    short, prefix = split_name(name) or (_shortened(name, records), b"")
+    link = entry.link
+    if len(link) > _NAME:
+        records.append(_record(b"linkpath", link))
+        link = link[:_NAME]
+    uid, gid, size = entry.uid, entry.gid, entry.size
+    if uid > _SMALL_NUMBER:
+        records.append(_record(b"uid", b"%d" % uid))
+        uid = 0
+    if gid > _SMALL_NUMBER:
+        records.append(_record(b"gid", b"%d" % gid))
+        gid = 0
+    if size > _LARGE_NUMBER:
+        records.append(_record(b"size", b"%d" % size))
+        size = 0
+    seconds, fraction = divmod(mtime_ns, _SECOND)
+    if fraction or not 0 <= seconds <= _LARGE_NUMBER:
+        records.append(_record(b"mtime", _decimal(mtime_ns)))
+        seconds = max(0, min(seconds, _LARGE_NUMBER))
+    for key, value in entry.xattrs:
+        records.append(_record(b"SCHILY.xattr." + key, value))
+    major, minor = entry.device
+    header = _ustar(
+        short, entry.mode, uid, gid, size, seconds, _TYPES[entry.kind], link, major, minor, prefix
+    )
+    if not records:
+        return header
+    if (len(name) > _NAME or link) and not _is_text(name + entry.link):
+        records.insert(0, _record(b"hdrcharset", b"BINARY"))
+    return encode_records(b"".join(records)) + header
+
+
+def encode_records(records: bytes) -> bytes:
+    """The pax header that holds `records`."""
+    return _pax_header(len(records)) + records + bytes(-len(records) % BLOCK)
+
+
+def split_name(name: bytes) -> tuple[bytes, bytes] | None:
+    """Name and prefix for the two fields of ustar, None if it does not fit."""
+    if len(name) <= _NAME:
+        return name, b""
+    if len(name) > _NAME + 1 + _PREFIX:
+        return None
+    cut = name.find(b"/", len(name) - _NAME - 1, len(name) - 1)
+    if not 0 < cut <= _PREFIX:
+        return None
+    return name[cut + 1 :], name[:cut]
+
+
+def _shortened(name: bytes, records: list[bytes]) -> bytes:
+    """What stands in the header of a name that is in the records."""
+    records.append(_record(b"path", name))
+    return name[:_NAME].rstrip(b"/")
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """`length key=value`, where the length counts itself."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _decimal(ns: int) -> bytes:
+    """Nanoseconds as seconds, with no more digits than needed."""
+    seconds, fraction = divmod(abs(ns), _SECOND)
+    sign = b"-" if ns < 0 else b""
+    if not fraction:
+        return b"%b%d" % (sign, seconds)
+    return (b"%b%d.%09d" % (sign, seconds, fraction)).rstrip(b"0")
+
+
+def _ustar(
+    name: bytes,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int,
+    seconds: int,
+    kind: bytes,
+    link: bytes,
+    major: int,
+    minor: int,
+    prefix: bytes,
+) -> bytes:
+    block = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\x0000%b%07o\0%07o\0%b" % (
+        name.ljust(_NAME, b"\0"),
+        mode,
+        uid,
+        gid,
+        size,
+        seconds,
+        kind,
+        link.ljust(_NAME, b"\0"),
+        bytes(64),
+        major,
+        minor,
+        prefix.ljust(_PREFIX + 12, b"\0"),
+    )
+    return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
+
+
+@functools.lru_cache(maxsize=1024)
+def _pax_header(size: int) -> bytes:
+    return _ustar(b"PaxHeaders.0/entry", 0o644, 0, 0, size, 0, b"x", b"", 0, 0, b"")
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

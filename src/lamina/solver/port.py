@@ -1,0 +1,73 @@
+"""What the solver asks of those who know the operations, the cache and the locks."""
+
+from __future__ import annotations
+
+import abc
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from lamina.cachekey.key import CacheKey
+from lamina.graph.vertex import Vertex
+from lamina.layer.stack import Stack
+from lamina.layer.tree import Tree
+from lamina.oci.digest import Digest
+from lamina.trace.recorder import Step
+from lamina.trace.verdict import Verdict
+
+Result = Stack | Tree
+"""What a vertex gives: layers, or a tree that lies on the machine as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The circumstances of a run: where to report, and the sign to stop at once."""
+
+    step: Step
+    cancelled: threading.Event
+
+
+class Direct(abc.ABC):
+    """An operation that the layer cache has nothing to do with. `blocking`: it waits (for a network)."""
+
+    blocking: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def solve(self, inputs: Sequence[Result], running: Running) -> Result: ...
+
+
+class Cached(abc.ABC):
+    """An operation whose result is remembered under a key."""
+
+    @abc.abstractmethod
+    def key(self, inputs: Sequence[Result]) -> CacheKey: ...
+
+    @abc.abstractmethod
+    def run(self, inputs: Sequence[Result], running: Running) -> Stack: ...
+
+
+Provider = Callable[[Vertex], Direct | Cached]
+"""Makes the operation of a vertex executable."""
+
+
+class Memory(Protocol):
+    """The layer cache."""
+
+    def look_up(self, key: CacheKey, locus: str) -> tuple[Stack | None, Verdict]: ...
+
+    def add(
+        self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float
+    ) -> bool: ...
+
+
+class SingleFlight(Protocol):
+    """Lets one builder at a time, of all processes, run the step with a key.
+
+    The context's value says whether another one was at it meanwhile; `waiting` is called when one is.
+    """
+
+    def __call__(
+        self, key: Digest, *, waiting: Callable[[], None], cancelled: threading.Event
+    ) -> AbstractContextManager[bool]: ...

@@ -1,0 +1,154 @@
+"""Gives events their time and step number, and passes them to whoever watches."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from lamina.trace import events
+from lamina.trace.events import Event
+from lamina.trace.verdict import Verdict
+
+
+class Watcher(Protocol):
+    """Takes every event, in order, from one thread at a time."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+class Recorder:
+    """The trace of a running build. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        watchers: tuple[Watcher, ...],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._watchers = watchers
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._start = clock()
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self.cached = 0
+        self.ran = 0
+
+    def now(self) -> float:
+        return self._clock() - self._start
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            for watch in self._watchers:
+                watch(event)
+
+    def build_started(self, build: str) -> None:
+        self.emit(events.BuildStarted(time=0.0, build=build, started=self._wall_clock()))
+
+    def build_finished(self, error: str = "") -> None:
+        now = self.now()
+        self.emit(
+            events.BuildFinished(
+                time=now, seconds=now, cached=self.cached, ran=self.ran, error=error
+            )
+        )
+
+    def warn(self, message: str, *, file: str = "", line: int = 0) -> None:
+        self.emit(events.Warned(time=self.now(), message=message, file=file, line=line))
+
+    def count(self, step: Step, *, cached: bool) -> None:
+        """Count a step of the Dockerfile that was cached, or that ran."""
+        with self._lock:
+            if cached:
+                self.cached += bool(step.number)
+            else:
+                self.ran += bool(step.number)
+
+    def step(self, name: str, *, file: str = "", line: int = 0) -> Step:
+        """Start a step. One without a name leaves no events, and has the number 0."""
+        now = self.now()
+        if not name:
+            return Step(self, 0, now)
+        number = next(self._numbers)
+        self.emit(events.StepStarted(time=now, step=number, name=name, file=file, line=line))
+        return Step(self, number, now)
+
+    @contextmanager
+    def internal(self, name: str) -> Iterator[Step]:
+        """A step of the builder itself, such as `[internal] load build context`."""
+        step = self.step(f"[internal] {name}")
+        try:
+            yield step
+        except BaseException as error:
+            step.finish(error=str(error) or type(error).__name__)
+            raise
+        step.finish()
+
+
+class Step:
+    """One step of the trace."""
+
+    def __init__(self, recorder: Recorder, number: int, started: float) -> None:
+        self._recorder = recorder
+        self.number = number
+        self._started = started
+        self._finished = False
+
+    def _emit(self, event: Event) -> None:
+        if self.number:
+            self._recorder.emit(event)
+
+    def decided(self, verdict: Verdict, *, key: str = "") -> None:
+        self._emit(
+            events.StepDecided(
+                time=self._recorder.now(), step=self.number, verdict=verdict, key=key
+            )
+        )
+
+    def output(self, stream: int, data: bytes) -> None:
+        self._emit(
+            events.StepOutput(time=self._recorder.now(), step=self.number, stream=stream, data=data)
+        )
+
+    def progress(
+        self, what: str, current: int, total: int = 0, *, unit: str = "bytes", done: bool = False
+    ) -> None:
+        self._emit(
+            events.StepProgress(
+                time=self._recorder.now(),
+                step=self.number,
+                what=what,
+                current=current,
+                total=total,
+                unit=unit,
+                done=done,
+            )
+        )
+
+    def note(self, text: str) -> None:
+        self._recorder.emit(events.StepNote(time=self._recorder.now(), step=self.number, text=text))
+
+    def finish(
+        self, *, cached: bool = False, same: bool = False, canceled: bool = False, error: str = ""
+    ) -> None:
+        """End the step; ending it again does nothing."""
+        if self._finished:
+            return
+        self._finished = True
+        now = self._recorder.now()
+        self._emit(
+            events.StepFinished(
+                time=now,
+                step=self.number,
+                seconds=now - self._started,
+                cached=cached,
+                same=same,
+                canceled=canceled,
+                error=error,
+            )
+        )

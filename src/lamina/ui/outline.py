@@ -1,0 +1,34 @@
+"""Parts that the plain and the terminal view of a build share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lamina.trace.events import Warned
+from lamina.trace.verdict import Hit, Uncacheable, Verdict, sentence
+from lamina.ui.printable import encode, escaped
+
+
+def why(verdict: Verdict) -> str:
+    """Why a step was not in the cache; "" where there is nothing to say."""
+    return "" if isinstance(verdict, Hit | Uncacheable) else sentence(verdict)
+
+
+def failure_block(name: str, lines: Iterable[bytes]) -> bytes:
+    """The last lines of a failed step between two rules, as BuildKit repeats them at the end."""
+    shown = b"".join(line + b"\n" for line in lines)
+    return b"------\n > " + encode(name) + b":\n" + shown + b"------\n"
+
+
+def warnings_block(warnings: Iterable[Warned]) -> str:
+    """The warnings of a build, each once; "" for none."""
+    lines = list(dict.fromkeys(_warning(warning) for warning in warnings))
+    if not lines:
+        return ""
+    count = "1 warning" if len(lines) == 1 else f"{len(lines)} warnings"
+    return f"\n {count} found:\n" + "".join(f" - {line}\n" for line in lines)
+
+
+def _warning(warning: Warned) -> str:
+    place = f" ({warning.file}:{warning.line})" if warning.line else ""
+    return escaped(warning.message) + place

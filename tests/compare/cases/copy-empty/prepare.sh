@@ -1,0 +1,1 @@
+mkdir -p folder/empty/nested && : >empty && chmod 711 folder/empty
