@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -10,10 +9,9 @@ from pathlib import Path
 
 from demo.builds import Build, Builder, StoryFailed
 from demo.images import provide
+from tools.registries import npm_secrets
 
 HERE = Path(__file__).parent
-CA_BUNDLES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
-SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 DOWNLOAD = re.compile(r"^Get:\d+ \S+ \S+/\S+ \S+ (?P<package>\S+) \S+ \S+ \[", re.MULTILINE)
 SIZE = re.compile(r"^Need to get (.*) of archives", re.MULTILINE)
 SEVENTH = "libyaml-dev"
@@ -99,21 +97,3 @@ def downloads(build: Build) -> list[str]:
     size = SIZE.search(said)
     print(f"    apt: {len(found)} .deb downloaded, {size[1] if size else 'nothing'} to get")
     return found
-
-
-def npm_secrets(work: Path) -> list[str]:
-    """How this machine reaches the npm registry, as secrets: they never enter a layer or a key."""
-    settings = Path.home() / ".npmrc"
-    lines = settings.read_text().splitlines() if settings.exists() else []
-    kept = [line for line in lines if line.partition("=")[0].strip() not in ("cafile", "nodedir")]
-    asked = {name.lower(): value for name, value in os.environ.items()}
-    if "npm_config_registry" in asked:
-        kept.append(f"registry={asked['npm_config_registry']}")
-    options = []
-    bundles = [os.environ.get(name) for name in CA_BUNDLES]
-    if bundle := next((b for b in [*bundles, SYSTEM_BUNDLE] if b and Path(b).exists()), None):
-        kept.append("cafile=/run/secrets/ca")
-        options.append(f"--secret=id=ca,src={bundle}")
-    secret = work / "npmrc"
-    secret.write_text("\n".join([*kept, ""]))
-    return [*options, f"--secret=id=npmrc,src={secret}"]

@@ -1,9 +1,11 @@
-"""The index: one SQLite file that maps keys to records, and remembers what was computed from layers.
+"""The index: one SQLite file that maps keys to records, and remembers what was computed from
+layers.
 
-Workload: a cached build of N steps makes N point lookups by key and writes nothing; a missed step makes one
-lookup by locus (for its reason) and one insert. Several processes read and write at once, hence the WAL.
-The index holds no file contents: losing it costs a rebuild, never a wrong result. Rejected: one file a
-record (no lookup by locus without a second index), an LMDB map (a library more, and no gain at these sizes).
+Workload: a cached build of N steps makes N point lookups by key and writes nothing; a missed step
+makes one lookup by locus (for its reason) and one insert. Several processes read and write at once,
+hence the WAL. The index holds no file contents: losing it costs a rebuild, never a wrong result.
+Rejected: one file a record (no lookup by locus without a second index), an LMDB map (a library
+more, and no gain at these sizes).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from lamina.cachekey.key import CacheKey, ListedFile, Part
+from lamina.cachekey.key import CacheKey, ListedFile, Listing, Part
 from lamina.errors import HostError
 from lamina.layer.stack import Stack
 from lamina.oci.digest import Digest, digest_from, encoded
@@ -48,7 +50,9 @@ _FILES = msgspec.msgpack.Decoder(tuple[ListedFile, ...])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a step made, and the parts of the key under which it is found. Times in seconds since 1970."""
+    """What a step made, and the parts of the key under which it is found. Times in seconds since
+    1970.
+    """
 
     key: Digest
     locus: str
@@ -62,7 +66,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownBlob:
-    """A tar that was made of a layer: its digest and size in bytes, and the digest of the plain tar."""
+    """A tar that was made of a layer: its digest and size in bytes, and the digest of the plain
+    tar.
+    """
 
     digest: Digest
     size: int
@@ -112,7 +118,7 @@ class Index:
         """Store what a step made; an earlier record with this key is replaced."""
         now = time.time()
         for listing in key.listings:
-            self._add_listing(listing.digest, listing.files)
+            self._add_listing(listing)
         parts, layers = msgspec.msgpack.encode(key.parts), msgspec.msgpack.encode(stack)
         self._query(
             "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -137,11 +143,12 @@ class Index:
         rows = self._query("SELECT files FROM listings WHERE digest = ?", (_raw(digest),))
         return _FILES.decode(zlib.decompress(rows[0][0])) if rows else None
 
-    def _add_listing(self, digest: Digest, files: Any) -> None:
-        if self._query("SELECT 1 FROM listings WHERE digest = ?", (_raw(digest),)):
+    def _add_listing(self, listing: Listing) -> None:
+        digest = _raw(listing.digest)
+        if self._query("SELECT 1 FROM listings WHERE digest = ?", (digest,)):
             return
-        data = zlib.compress(msgspec.msgpack.encode(files()), 1)
-        self._query("INSERT OR IGNORE INTO listings VALUES (?, ?)", (_raw(digest), data))
+        data = zlib.compress(msgspec.msgpack.encode(listing.files()), 1)
+        self._query("INSERT OR IGNORE INTO listings VALUES (?, ?)", (digest, data))
 
     def blob(self, layer: Digest, form: str) -> KnownBlob | None:
         """The tar that was made of `layer` in `form` (`gzip:9`, `uncompressed` …)."""

@@ -13,7 +13,9 @@ from lamina.trace.verdict import Hit, KeyChanged, NeverBuilt, ResultGone, Verdic
 
 
 class StepCache:
-    """Looks steps up in the index. `exists` says whether a result's layers are there, or can be had."""
+    """Looks steps up in the index. `exists` says whether a result's layers are there, or can be
+    had.
+    """
 
     def __init__(self, index: Index, *, exists: Callable[[Stack], bool]) -> None:
         self._index = index

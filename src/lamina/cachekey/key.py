@@ -5,9 +5,10 @@
     parent        sha256:3f…                        a tree by its digest
     files:src     sha256:90…                        many files by the digest of their listing
 
-The key is the digest of the canonical encoding of all parts. The parts are stored with every record, so
-that "why was this not cached?" is the difference between two keys and not a second computation.
-A listing is stored beside them, once for all records that share it; only a miss ever reads one.
+The key is the digest of the canonical encoding of all parts. The parts are stored with every
+record, so that "why was this not cached?" is the difference between two keys and not a second
+computation. A listing is stored beside them, once for all records that share it; only a miss ever
+reads one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ListedFile(msgspec.Struct, frozen=True, array_like=True):
-    """One path of a listing. `content` is a digest of everything but mode and owner (8 bytes suffice)."""
+    """One path of a listing. `content` is a digest of everything but mode and owner (8 bytes
+    suffice).
+    """
 
     path: bytes
     mode: int

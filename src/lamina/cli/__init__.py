@@ -1,1 +1,1 @@
-"""The command line: arguments to values, values to `lamina.control`, what came of it to an exit code."""
+"""The command line: arguments to values, values to `lamina.control`, outcome to exit code."""

@@ -25,14 +25,17 @@ MAX_CONFIG = MAX_DOCUMENT
 _Document = TypeVar("_Document", bound=msgspec.Struct)
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class _Outline(msgspec.Struct):
     """Enough of a document to see what it is."""
 
     media_type: str | None = msgspec.field(default=None, name="mediaType")
     schema_version: int | None = msgspec.field(default=None, name="schemaVersion")
-    config: msgspec.Raw | None = None
-    layers: msgspec.Raw | None = None
-    manifests: msgspec.Raw | None = None
+    config: msgspec.Raw = _NULL
+    layers: msgspec.Raw = _NULL
+    manifests: msgspec.Raw = _NULL
 
 
 def parse_manifest_or_index(data: bytes, *, media_type: str, subject: str) -> Manifest | Index:
@@ -49,8 +52,8 @@ def parse_manifest_or_index(data: bytes, *, media_type: str, subject: str) -> Ma
             f"{subject}: the manifest is of Docker's schema 1, which is no longer supported",
             hint="push the image again with a tool made after 2017",
         )
-    like_index = outline.manifests is not None
-    if like_index and (outline.layers is not None or outline.config is not None):
+    like_index = outline.manifests != _NULL
+    if like_index and (outline.layers != _NULL or outline.config != _NULL):
         raise MalformedImage(f"{subject}: the document is both a manifest and an index")
     inner = outline.media_type
     if inner and inner in mediatype.INDEXES | mediatype.MANIFESTS:

@@ -26,10 +26,9 @@ from lamina.content.documents import check_digest
 from lamina.content.errors import MalformedImage, NotFound
 from lamina.content.layout import IMAGE_NAME, REF_NAME
 from lamina.content.source import Progress, ResolvedImage, resolve_image
-from lamina.content.store import BlobStore, host_errors
+from lamina.content.store import BlobStore, host_errors, publish
 from lamina.errors import HostError, UserError
 from lamina.fs.lock import locked
-from lamina.fs.publish import publish_file
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.manifest import Index, empty_index, encode_document
 from lamina.oci.platform import Platform
@@ -138,7 +137,7 @@ class ImageStore:
     def _write(self, *descriptors: Descriptor) -> None:
         index = msgspec.structs.replace(empty_index(), manifests=descriptors)
         with host_errors(self._path):
-            publish_file(str(self._path), encode_document(index))
+            publish(self._path, encode_document(index))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Completing the entries of a context with what only reading tells: digests and attributes.
 
-Small files are read one after another, in the order in which they come (walks come in the order of
-directories); large ones by a pool of threads, because hashing lets other threads run.
+Small files are read one after another, in the order in which they come (that of directories, after
+a walk); large ones by a pool of threads, because hashing lets other threads run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Digesting:
         self._counters = counters
 
     def complete(self, entries: Iterable[Entry]) -> list[Entry]:
-        """Raises UserError for a file that goes on changing, HostError for one that is unreadable."""
+        """Raises UserError for a file that goes on changing, HostError for an unreadable one."""
         done: list[Entry] = []
         late: list[int] = []
         find, stamps = self._index.find, self._stamps

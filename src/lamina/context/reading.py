@@ -1,12 +1,13 @@
-"""Reading files of a context: their digests and extended attributes, and what they were when read."""
+"""Reading files of a context: digests and extended attributes, and what the file was when read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 
-from lamina.context.statindex import Record, Stamp, Xattrs, stamp_of
+from lamina.context.statindex import Record, Xattrs, stamp_of
 from lamina.fs.copyfile import hash_content
+from lamina.layer.overlay import is_kept
 
 # No link is followed; a FIFO that took a file's place does not block.
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -14,31 +15,26 @@ READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CL
 _SMALL = 1 << 20
 
 
-def kept_xattr(name: str) -> bool:
-    """Whether an extended attribute of a context's file belongs to the file, not to the machine.
-
-    ACLs name users of this machine, and labels of security modules its policy.
-    """
-    return name.startswith("user.") or name == "security.capability"
-
-
 def read_xattrs(descriptor: int) -> Xattrs:
-    """The attributes that belong to the file, sorted by name."""
+    """Those that a layer keeps, sorted by name.
+
+    ACLs name users of this machine, and labels of security modules its policy: they stay here.
+    """
     try:
         names = os.listxattr(descriptor)
     except OSError:  # a file system without them
         return ()
     if not names:
         return ()
-    kept = sorted(name for name in names if kept_xattr(name))
-    return tuple((os.fsencode(name), os.getxattr(descriptor, name)) for name in kept)
+    kept = sorted(name for name in map(os.fsencode, names) if is_kept(name))
+    return tuple((name, os.getxattr(descriptor, name)) for name in kept)
 
 
 def read_record(descriptor: int, size: int) -> tuple[Record, int]:
     """What the open file holds, and its number of bytes; `size` is what to expect.
 
-    The record's stamp is that of the moment after reading: if it differs from the one before, the file
-    changed meanwhile. Raises OSError.
+    The record's stamp is that of the moment after reading: if it differs from the one before, the
+    file changed meanwhile. Raises OSError.
     """
     if size < _SMALL:
         data = os.read(descriptor, size + 1)
@@ -54,7 +50,3 @@ def read_record(descriptor: int, size: int) -> tuple[Record, int]:
 def read_directory_record(descriptor: int) -> Record:
     """What is known of a directory besides what it holds."""
     return Record(stamp_of(os.fstat(descriptor)), b"", read_xattrs(descriptor))
-
-
-def same_stamp(descriptor: int, stamp: Stamp) -> bool:
-    return stamp_of(os.fstat(descriptor)) == stamp

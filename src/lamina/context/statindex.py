@@ -1,12 +1,12 @@
 """Digests remembered by what `stat` says, so that an unchanged file is never read again.
 
-Workload: every build looks up every file of its context, and stores few. One file per context root holds
-a version and a map of path to record, and is read whole: 10,000 records take about 10 ms. A database was
-rejected: it would be slower for the look-ups, and a lost or damaged index costs only time.
+Workload: every build looks up every file of its context, and stores few. One file per context root
+holds a version and a map of path to record, and is read whole: 10,000 records take about 10 ms. A
+database was rejected: it would be slower for the look-ups, and a lost index costs only time.
 
-A record is kept only if the file had been left alone for longer than the clock of its file system can
-tell apart, as seen from the moment at which it was read. Else a later change could leave the same
-times behind (git calls such an entry racy).
+A record is kept only if the file had been left alone for longer than the clock of its file system
+can tell apart, as seen from the moment at which it was read. Else a later change could leave the
+same times behind (git calls such an entry racy).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SECOND_NS = 1_000_000_000
 _SPARE_RECORDS = 5_000
 
 Stamp = tuple[int, int, int, int, int]
-"""Size, mtime, ctime (both in nanoseconds), inode and device: equal stamps mean the same content."""
+"""Size, mtime, ctime (in nanoseconds), inode and device: equal stamps mean the same content."""
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
@@ -90,8 +90,8 @@ class StatIndex:
     """
 
     def __init__(self, file: str | None) -> None:
-        """`file` (see `index_file`) may be missing or damaged; None: nothing outlives the process."""
-        self._file = file
+        """`file` (see `index_file`) may be missing or damaged; None: nothing is kept."""
+        self._file = os.path.abspath(file) if file else None
         self._old: dict[bytes, Record] | None = None
         self._fresh: dict[bytes, Record] = {}
         self._used: set[bytes] = set()

@@ -33,16 +33,33 @@ _KINDS = {
 }
 
 
+class IgnoreDecision(Protocol):
+    """Whether a path is kept out, and the line of the ignore file that says so."""
+
+    @property
+    def ignored(self) -> bool: ...
+
+    @property
+    def line(self) -> int | None: ...
+
+
+class IgnoreDirectory(Protocol):
+    """Where a walk through the context stands; names are those of the directory's entries."""
+
+    def decide(self, name: bytes, /) -> IgnoreDecision: ...
+
+    def enter(self, name: bytes, /) -> IgnoreDirectory: ...
+
+    @property
+    def may_reinclude(self) -> bool:
+        """Whether something below, although this directory is ignored, may be included again."""
+        ...
+
+
 class Ignore(Protocol):
-    """What keeps files out of a context. Paths are relative to its root, `/` between their parts."""
+    """What keeps files out of a context."""
 
-    def excluded_by(self, path: bytes) -> int | None:
-        """The number of the line that excludes `path` (or a directory above it), or None."""
-        ...
-
-    def may_reinclude(self, directory: bytes) -> bool:
-        """Whether something below an excluded directory may be included again."""
-        ...
+    def walk(self) -> IgnoreDirectory: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +73,19 @@ class _Listing:
 class ContextTree:
     """Implements lamina.layer.tree.Tree for a directory. Close it, or use it in a `with` block.
 
-    What was seen once stays as it was seen. As BuildKit transfers a context: everything belongs to 0:0,
-    permission bits are those on disk, a socket becomes an empty file, and files that are one file
-    (hard links) stay one if copied together (`same_file`). Entries carry extended attributes only after
-    `digests`, which completes files and directories.
+    What was seen once stays as it was seen. As BuildKit transfers a context: everything belongs to
+    0:0, permission bits are those on disk, a socket becomes an empty file, and files that are one
+    file (hard links) stay one if copied together (`same_file`). Entries carry extended attributes
+    only after `digests`, which completes files and directories.
     """
 
     def __init__(self, root: str, ignore: Ignore | None, index: StatIndex) -> None:
         """Raises UserError where `root` is no directory that can be read."""
         self.root = root
         self.counters = Counters()
-        self._ignore = ignore
+        self._ignored: dict[bytes, IgnoreDirectory] = {}
+        if ignore is not None:
+            self._ignored[b""] = ignore.walk()
         self._index = index
         self._lock = threading.RLock()
         self._listings: dict[bytes, _Listing] = {}
@@ -99,7 +118,7 @@ class ContextTree:
     # The port Tree
 
     def lookup(self, path: bytes, *, follow: bool = True) -> Entry | None:
-        """See Tree. Raises UserError for a circle of symlinks, HostError for what cannot be read."""
+        """See Tree. Raises UserError for a circle of symlinks, HostError if unreadable."""
         todo = [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
         trail = [self._top]
         links = 0
@@ -166,7 +185,7 @@ class ContextTree:
         return self._linked.get(path)
 
     def excluded_by(self, path: bytes) -> int | None:
-        """The line of the ignore file that hides something which is on disk at `path`, or above it."""
+        """The line of the ignore file that hides what is on disk at `path`, or above it."""
         here = b""
         for part in path.split(b"/"):
             entry = self.lookup(here)
@@ -217,24 +236,26 @@ class ContextTree:
     ) -> _Listing:
         entries: dict[bytes, Entry] = {}
         hidden: dict[bytes, int] = {}
-        ignore, stamps = self._ignore, self._stamps
+        ignored, stamps = self._ignored.get(prefix.rstrip(b"/")), self._stamps
         for name, status in found:
             path = prefix + name
             entry = _entry(path, status, links.get(name, b""))
             stamps[path] = stamp_of(status)
-            if ignore is not None:
-                line = ignore.excluded_by(path)
-                if line is not None and not self._holds_included(entry, ignore):
-                    hidden[name] = line
+            if ignored is not None:
+                if entry.kind is Kind.DIRECTORY:
+                    self._ignored[path] = ignored.enter(name)
+                decision = ignored.decide(name)
+                if decision.ignored and not self._holds_included(entry):
+                    hidden[name] = decision.line or 0
                     continue
             entries[name] = entry
             if status.st_nlink > 1 and entry.kind is not Kind.DIRECTORY:
                 self._linked[path] = (status.st_dev, status.st_ino)
         return _Listing(entries, hidden)
 
-    def _holds_included(self, entry: Entry, ignore: Ignore) -> bool:
-        """Whether something below an excluded directory is included, which keeps the directory."""
-        if entry.kind is not Kind.DIRECTORY or not ignore.may_reinclude(entry.path):
+    def _holds_included(self, entry: Entry) -> bool:
+        """Whether something below an ignored directory is included, which keeps the directory."""
+        if entry.kind is not Kind.DIRECTORY or not self._ignored[entry.path].may_reinclude:
             return False
         return bool(self._list(entry.path).entries)
 

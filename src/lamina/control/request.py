@@ -26,7 +26,8 @@ class SshSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRequest:
-    """`--output`: `type` is oci, docker, tar, local, image or cacheonly; `dest` "-" is standard output.
+    """`--output`: `type` is oci, docker, tar, local, image or cacheonly; `dest` "-" is standard
+    output.
 
     `attributes` holds the other keys as they were written (`tar`, `compression`, `name` …).
     """
@@ -40,10 +41,10 @@ class OutputRequest:
 class BuildRequest:
     """Everything that `lamina build` was given.
 
-    `context` is a path, `-` or a URL. `dockerfile` is a path, `-`, a URL, or None for `Dockerfile` in the
-    context. `build_args` hold None for a name whose value comes from the environment and is not set there.
-    `no_cache_filter` names stages. `named_contexts` maps a name to what it stands for, as written.
-    `platforms` are as written; none is the machine's own.
+    `context` is a path, `-` or a URL. `dockerfile` is a path, `-`, a URL, or None for `Dockerfile`
+    in the context. `build_args` hold None for a name whose value comes from the environment and is
+    not set there. `no_cache_filter` names stages. `named_contexts` maps a name to what it stands
+    for, as written. `platforms` are as written; none is the machine's own.
     """
 
     context: str
@@ -74,9 +75,71 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOutcome:
-    """What came of a build. `image_id` is the config's digest, `digest` that of the manifest or index."""
+    """What came of a build. `image_id` is the config's digest, `digest` that of the manifest or
+    index.
+    """
 
     image_id: str | None
     digest: str | None
     metadata: dict[str, object]
     logs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMount:
+    """`-v` and `--mount` of `lamina run`: `type` is bind or tmpfs.
+
+    `source` is an absolute path of the host ("" for tmpfs), `target` one in the container;
+    `size` is that of a tmpfs in bytes, 0 for the kernel's default.
+    """
+
+    type: str
+    target: str
+    source: str = ""
+    read_only: bool = False
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """Everything that `lamina run` was given.
+
+    `command` replaces the image's CMD where it is not empty. `entrypoint` None keeps the image's
+    ENTRYPOINT, "" removes it; where it is given, the image's CMD does not apply. `env` is added to
+    the image's. `workdir` and `user` are the image's where they are "". `interactive` passes on
+    standard input, `terminal` gives the process a terminal of its own.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    entrypoint: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    mounts: tuple[RunMount, ...] = ()
+    workdir: str = ""
+    user: str = ""
+    hostname: str = ""
+    interactive: bool = False
+    terminal: bool = False
+    network: str = "default"
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    shm_size: int = 0
+    read_only: bool = False
+    isolation: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """A name in the local image store, for `lamina images`; `reference` None: an image without one.
+
+    `image_id` is the digest of the configuration, `digest` that of the manifest or index, `created`
+    seconds since 1970 (None: the image does not say), `size` the bytes of its layers,
+    `platforms` as `os/architecture[/variant]`.
+    """
+
+    reference: Reference | None
+    image_id: str
+    digest: str
+    created: float | None
+    size: int
+    platforms: tuple[str, ...] = ()

@@ -1,4 +1,6 @@
-"""SOURCE_DATE_EPOCH: the time that everything a build makes is dated with (reproducible-builds.org)."""
+"""SOURCE_DATE_EPOCH: the time that everything a build makes is dated with
+(reproducible-builds.org).
+"""
 
 from __future__ import annotations
 

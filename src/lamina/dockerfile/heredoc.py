@@ -18,6 +18,7 @@ from lamina.dockerfile.problems import ExpansionError
 _WORD = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)")
 _LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 _MAX_UINT64 = 2**64 - 1
+_MAX_DIGITS = 100  # the rest changes nothing, and Python refuses to convert very many
 
 _LINE_LEXER = Lexer(raw_quotes=True, raw_escapes=True, skip_unset=True)
 _NAME_LEXER = Lexer(skip_unset=True)
@@ -54,7 +55,7 @@ def parse_heredoc(word: str) -> Heredoc | None:
     raw_name = "".join(_RAW_NAME_LEXER.words(match[3], {}))
     return Heredoc(
         name=names[0],
-        file_descriptor=min(int(match[1] or "0"), _MAX_UINT64),
+        file_descriptor=min(int(match[1][:_MAX_DIGITS] or "0"), _MAX_UINT64),
         # A name that lost quotes was quoted, at least in a part: no variables.
         expand=_quotes(names[0]) == _quotes(raw_name),
         chomp=match[2] == "-",

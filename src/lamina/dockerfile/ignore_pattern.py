@@ -31,7 +31,8 @@ class IgnorePattern:
 
     `exclusion` if a `!` stood in front; `line` is its line in the file, from 1, if it has one.
     `exact` is the one path that it matches, if there is only one; `suffix` the end that paths
-    must have, with a slash in front of the path, if that is all. Otherwise `regex` decides.
+    must have, with a slash in front of the path, if that is all. Otherwise `regex` decides; if
+    there is none, the pattern is well-formed but cannot be matched: an error once it is tried.
     `literal` is what every path that matches starts with; `depth` how many parts it has, None for
     any number.
     """
@@ -46,15 +47,22 @@ class IgnorePattern:
     regex: re.Pattern[str] | None = None
 
     def matches(self, path: str) -> bool:
-        """Whether the pattern matches this very path, without a look at its parents."""
+        """Whether the pattern matches this very path, without a look at its parents.
+
+        Raises IgnoreFileError.
+        """
         if self.exact is not None:
             return path == self.exact
         if self.suffix is not None:
             return f"/{path}".endswith(self.suffix)
-        return self.regex is not None and self.regex.match(path) is not None
+        if self.regex is None:
+            raise IgnoreFileError("syntax error in pattern", line=self.line)
+        return self.regex.match(path) is not None
 
     def may_match_below(self, directory: str) -> bool:
         """Whether the pattern could match something in the directory, given with its last slash."""
+        if self.exact is not None:
+            return self.exact.startswith(directory)
         if self.depth is not None and self.depth <= directory.count("/"):
             return False
         return directory.startswith(self.literal) or self.literal.startswith(directory)
@@ -78,9 +86,9 @@ def parse_ignore_pattern(text: str, *, line: int | None = None) -> IgnorePattern
         raise IgnoreFileError('illegal exclusion pattern: "!"', line=line)
     try:
         _check(text)
-        return _compile(text, exclusion=exclusion, line=line)
     except Re2Error:
         raise IgnoreFileError("syntax error in pattern", line=line) from None
+    return _compile(text, exclusion=exclusion, line=line)
 
 
 def _check(text: str) -> None:
@@ -120,7 +128,6 @@ def _check_letter(text: str, at: int) -> int:
 
 
 def _compile(text: str, *, exclusion: bool, line: int | None) -> IgnorePattern:
-    """Raises Re2Error."""
     special = next((i for i, letter in enumerate(text) if letter in _SPECIAL), len(text))
     exact = suffix = regex = None
     if special == len(text):
@@ -130,7 +137,7 @@ def _compile(text: str, *, exclusion: bool, line: int | None) -> IgnorePattern:
     elif text.endswith("**") and special == len(text) - 2:
         regex = re.compile(re.escape(text[:-2]))
     else:
-        regex = re.compile(translate("".join(_re2(text))))
+        regex = _regex("".join(_re2(text)))
     # A caret is no letter to RE2, so what stands behind one is not what paths start with. A class
     # or an escape may match a slash, as `**` does.
     any_depth = any(part in text for part in ("**", "[", "\\"))
@@ -145,6 +152,13 @@ def _compile(text: str, *, exclusion: bool, line: int | None) -> IgnorePattern:
         suffix=suffix,
         regex=regex,
     )
+
+
+def _regex(re2: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(translate(re2))
+    except Re2Error:
+        return None
 
 
 def _re2(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Lowering: a Dockerfile becomes a graph of operations and an image configuration.
 
-    parse ──▶ stages, with their bases expanded ──▶ who copies from whom ──▶ bases resolved (and their
-    ONBUILD triggers, which may need stages again) ──▶ the commands of every needed stage, in order
+    parse ──▶ stages, with their bases expanded ──▶ who copies from whom ──▶ bases resolved (and
+    their ONBUILD triggers, which may need stages again) ──▶ the commands of every needed stage, in
+    order
 
 Only the target's stage and what it needs are resolved and lowered.
 """
@@ -26,13 +27,14 @@ from lamina.dockerfile.expansion import Expansion, Lexer
 from lamina.dockerfile.gostrings import quote
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.instructions.parse import parse, parse_trigger
+from lamina.dockerfile.local import as_layers
 from lamina.dockerfile.parser import parse_syntax
 from lamina.dockerfile.request import Lowered, LoweringRequest
 from lamina.dockerfile.scope import Scope
 from lamina.dockerfile.stages import SCRATCH, StageState, StageTable, StepCommand
 from lamina.dockerfile.suggest import did_you_mean
 from lamina.errors import LaminaError, UserError
-from lamina.graph.ops import CopyOp, LocalOp, ScratchOp, TreeSource
+from lamina.graph.ops import LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform, normalized, parse_platform
@@ -187,9 +189,11 @@ class _Lowering:
         try:
             return self.bases.image(reference, platform, name=name)
         except LaminaError as error:
-            message = f"{state.base_name}: failed to resolve source metadata for {reference}: {error.message}"
+            failed = f"{state.base_name}: failed to resolve source metadata for {reference}"
             known = [*self.table.names(), *_COMMON_IMAGES]
-            error.message = did_you_mean(message, state.base_name, known, ignore_case=True)
+            error.message = did_you_mean(
+                f"{failed}: {error.message}", state.base_name, known, ignore_case=True
+            )
             raise
 
     def _stand_on(self, state: StageState, base: Base, platform: Platform) -> None:
@@ -197,7 +201,7 @@ class _Lowering:
         state.base_image = base.config
         state.vertex = base.vertex
         if isinstance(base.vertex.op, LocalOp) and state.registered:
-            state.vertex = _as_layers(base.vertex)
+            state.vertex = as_layers(base.vertex)
         state.draft = Draft.of(msgspec.structs.replace(config, created=None))
         if state.platform is None or state.named:
             state.platform = self._platform_of(config, platform)
@@ -286,7 +290,7 @@ class _Lowering:
         assert draft is not None
         assert vertex is not None
         if isinstance(vertex.op, LocalOp):
-            vertex = _as_layers(vertex)
+            vertex = as_layers(vertex)
         if self.request.labels:
             draft.labels = {**(draft.labels or {}), **self.request.labels}
         config = draft.freeze()
@@ -320,14 +324,4 @@ def _stated(wanted: Platform, found: Platform) -> Platform:
         variant=wanted.variant or (found.variant if same else ""),
         os_version=wanted.os_version or (found.os_version if same else ""),
         os_features=wanted.os_features or found.os_features,
-    )
-
-
-def _as_layers(local: Vertex) -> Vertex:
-    """A directory of the machine as a root file system."""
-    everything = CopyOp(sources=(TreeSource(input=1, path="/"),), dest="/")
-    return Vertex(
-        op=everything,
-        inputs=(Vertex(op=ScratchOp()), local),
-        locus=f"context:{local.identity.hex()}",
     )

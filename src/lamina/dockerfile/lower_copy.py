@@ -57,7 +57,8 @@ def lower_copy(scope: Scope, state: StageState, command: Transfer, step: StepCom
     )
     shown = scope.displayed(command.original, state.variables)
     name = scope.step_name(state, shown, trigger=step.from_trigger)
-    # A mode that is given symbolically depends on nothing below, but BuildKit does not link with one.
+    # A mode that is given symbolically depends on nothing below, but BuildKit does not link with
+    # one.
     linked = command.link and not command.chmod
     vertex = Vertex(
         op=operation,

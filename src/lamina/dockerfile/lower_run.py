@@ -8,12 +8,13 @@ from lamina.dockerfile import metadata
 from lamina.dockerfile.heredoc import chomp, parse_heredoc
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.instructions.mount import Mount, MountType
+from lamina.dockerfile.local import as_layers
 from lamina.dockerfile.paths import join
 from lamina.dockerfile.scope import Scope
 from lamina.dockerfile.stages import StageState, StepCommand
 from lamina.errors import InternalError, UserError
 from lamina.graph import mounts as m
-from lamina.graph.ops import CopyOp, ExecOp, InlineSource, ScratchOp
+from lamina.graph.ops import CopyOp, ExecOp, InlineSource, LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
 
 _PIPES = "/dev/pipes"
@@ -71,7 +72,9 @@ def _refuse(command: c.RunCommand) -> None:
 def _command_line(
     state: StageState, command: c.RunCommand, inputs: list[Vertex]
 ) -> tuple[c.CommandLine, list[m.Mount], str]:
-    """The command line with its heredocs in place, a mount that one needs, and what steps show of it."""
+    """The command line with its heredocs in place, a mount that one needs, and what steps show of
+    it.
+    """
     line = command.line
     if not line.files:
         return line, [], ""
@@ -144,10 +147,15 @@ def _files(
         return m.TmpfsMount(target=target, size=mount.size)
     if mount.type is MountType.CACHE:
         return _cache(scope, mount, target, source, inputs)
-    inputs.append(source if source is not None else scope.context)
+    tree, path = source or scope.context, join("/", mount.source)
+    if isinstance(tree.op, LocalOp):
+        # A step sees files as its key has them: owned by root, without ignored ones, and
+        # unchanging.
+        tree, path = as_layers(tree, path=path, dest="/source"), "/source"
+    inputs.append(tree)
     return m.BindMount(
         input=len(inputs) - 1,
-        source=join("/", mount.source),
+        source=path,
         target=target,
         read_only=mount.read_only,
     )
@@ -159,7 +167,10 @@ def _cache(
     namespace = scope.request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
     name = mount.id or join(mount.target)
     place = None
+    path = join("/", mount.source)
     if source is not None and not isinstance(source.op, ScratchOp):
+        if isinstance(source.op, LocalOp):
+            source, path = as_layers(source, path=path, dest="/source"), "/source"
         inputs.append(source)
         place = len(inputs) - 1
     return m.CacheMount(
@@ -167,7 +178,7 @@ def _cache(
         target=target,
         sharing=m.Sharing(mount.sharing.value) if mount.sharing else m.Sharing.SHARED,
         input=place,
-        source=join("/", mount.source),
+        source=path,
         mode=0o755 if mount.mode is None else mount.mode,
         uid=mount.uid or 0,
         gid=mount.gid or 0,
@@ -214,7 +225,9 @@ def _masked(command: c.RunCommand) -> dict[str, str]:
 
 
 def _history(state: StageState, args: tuple[str, ...]) -> str:
-    """The command line behind the ARGs it could see, as Docker writes it: `|1 VERSION=2 /bin/sh -c make`."""
+    """The command line behind the ARGs it could see, as Docker writes it: `|1 VERSION=2 /bin/sh -c
+    make`.
+    """
     seen = {arg.key: state.variables.get(arg.key, arg.value or "") for arg in state.arguments}
     told = [f"{name}={value}" for name, value in seen.items()]
     count = [f"|{len(told)}"] if told else []

@@ -1,6 +1,7 @@
 """Paths of instructions: relative ones made absolute, by the rules of Go's `path` package.
 
-For Windows images a drive letter C: is dropped and backslashes are slashes until the configuration is written.
+For Windows images a drive letter C: is dropped and backslashes are slashes until the configuration
+is written.
 """
 
 from __future__ import annotations

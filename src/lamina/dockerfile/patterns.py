@@ -56,7 +56,7 @@ def _filled(replacement: str, match: str) -> str:
         name = found[1] or found[2]
         if name is None:
             return "$"
-        return match if name.isdecimal() and int(name) == 0 else ""
+        return match if not name.strip("0") else ""
 
     return _REFERENCE.sub(reference, replacement) if "$" in replacement else replacement
 

@@ -14,11 +14,12 @@ from lamina.source import SourceFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoweringRequest:
-    """`platform` None means the build's own, by implication: then a base image may have another one.
+    """`platform` None means the build's own, by implication: then a base image may have another
+    one.
 
-    `locus` names the Dockerfile for the cache (see graph.vertex). `no_cache` is the flag that forces every
-    step, or ""; `no_cache_stages` are the stages of --no-cache-filter. `epoch` in seconds since 1970.
-    `multi_platform` puts the platform into the names of the steps.
+    `locus` names the Dockerfile for the cache (see graph.vertex). `no_cache` is the flag that
+    forces every step, or ""; `no_cache_stages` are the stages of --no-cache-filter. `epoch` in
+    seconds since 1970. `multi_platform` puts the platform into the names of the steps.
     """
 
     dockerfile: SourceFile

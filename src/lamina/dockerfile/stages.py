@@ -1,7 +1,7 @@
 """The stages of a Dockerfile while they are lowered: names, dependencies, reachability.
 
-A stage is *registered* when a FROM makes it. An image or context that is named only by a `--from` or a mount
-gets a stage of its own, unregistered, which has no commands.
+A stage is *registered* when a FROM makes it. An image or context that is named only by a `--from`
+or a mount gets a stage of its own, unregistered, which has no commands.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class StepCommand:
 class StageState:
     """A stage on its way from syntax to graph.
 
-    `vertex`, `draft` and `variables` are what the stage's commands have made so far. `label` is the name
-    in steps, "" where the only stage has none. `lowered` is true once `vertex` is final.
+    `vertex`, `draft` and `variables` are what the stage's commands have made so far. `label` is the
+    name in steps, "" where the only stage has none. `lowered` is true once `vertex` is final.
     """
 
     stage: Stage

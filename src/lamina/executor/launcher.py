@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
 import os
 import select
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lamina.errors import HostError, InternalError, LaminaError, UserError
@@ -20,8 +20,7 @@ from lamina.executor.spec import ExitStatus, OutputSink
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from lamina.executor import shield; shield.shield()\n"
-    "from lamina.executor import zygote; zygote.main(int(sys.argv[2]))"
+    "from lamina.executor import shield; shield.boot(int(sys.argv[2]))"
 )
 _CHUNK = 1 << 16
 _TICK_MS = 50
@@ -40,6 +39,14 @@ class CannotStart(UserError):
         self.exit_status = exit_status
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a step ended, and the log of the OCI runtime, if one had a part in it."""
+
+    status: ExitStatus
+    log: bytes
+
+
 class Launcher:
     """Starts steps from several threads at once. The zygote starts with the first of them."""
 
@@ -48,6 +55,7 @@ class Launcher:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._greeted = False
 
     def prepare(self) -> None:
         """Starts the zygote without waiting for it."""
@@ -72,18 +80,17 @@ class Launcher:
         self._channel = ours
         return ours
 
-    def launch(self, job: wire.Job, *, stdout: int, stderr: int) -> socket.socket:
-        """Starts a step that writes to `stdout` and `stderr`; the socket that controls it.
+    def launch(self, job: wire.Job, *streams: int) -> socket.socket:
+        """Starts a step; the socket that controls it. `streams` are the descriptors of standard
+        output and error, and of input where somebody is attached.
 
         The step ends when the socket is closed. Raises HostError where the zygote is gone.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            numbers = array.array("i", (theirs.fileno(), stdout, stderr))
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)]
             try:
                 with self._lock:
-                    self._start().sendmsg([b"x"], rights)
+                    wire.send_descriptors(self._ready(), [theirs.fileno(), *streams])
             except OSError as error:
                 ours.close()
                 raise self._gone() from error
@@ -94,15 +101,26 @@ class Launcher:
             raise self._gone() from error
         return ours
 
+    def _ready(self) -> socket.socket:
+        """The channel to a zygote that has said that it can work here."""
+        channel = self._start()
+        if not self._greeted:
+            match wire.receive(channel):
+                case "ready":
+                    self._greeted = True
+                case ("failed", str(whose), str(message), hint, int(code)):
+                    raise failure(whose, message, hint, code)
+                case _:
+                    raise self._gone()
+        return channel
+
     def _gone(self) -> HostError:
         return HostError(
             "the process that starts the steps has ended",
             hint=f"It cannot run here, or was killed. {OLD_KERNEL}",
         )
 
-    def run(
-        self, job: wire.Job, *, output: OutputSink, cancelled: threading.Event
-    ) -> ExitStatus:
+    def run(self, job: wire.Job, *, output: OutputSink, cancelled: threading.Event) -> Outcome:
         """Runs a step to its end, whatever happens here meanwhile."""
         pipes = {}
         with contextlib.ExitStack() as stack:
@@ -114,7 +132,7 @@ class Launcher:
                 pipes[reading] = stream
                 ends.append(writing)
             try:
-                control = self.launch(job, stdout=ends[0], stderr=ends[1])
+                control = self.launch(job, *ends)
             finally:
                 for writing in ends:
                     os.close(writing)
@@ -122,7 +140,7 @@ class Launcher:
             stack.callback(_outlive, control)
             follower = _Follower(control, pipes, output)
             follower.follow(cancelled)
-            return follower.result()
+            return Outcome(status=follower.result(), log=follower.log)
 
     def close(self) -> None:
         """Ends the zygote. Steps that still run end when their sockets are closed."""
@@ -130,6 +148,7 @@ class Launcher:
             if self._channel is not None:
                 self._channel.close()
                 self._channel = None
+                self._greeted = False
             if self._process is not None:
                 self._process.wait()
                 self._process = None
@@ -144,6 +163,7 @@ class _Follower:
         self._output = output
         self._failure: LaminaError | None = None
         self._status: int | None = None
+        self.log = b""
 
     def follow(self, cancelled: threading.Event) -> None:
         poll = select.poll()
@@ -185,6 +205,9 @@ class _Follower:
                 return False
             case ("failed", str(whose), str(message), hint, int(code)):
                 self._failure = self._failure or failure(whose, message, hint, code)
+                return True
+            case ("log", bytes(log)):
+                self.log = log
                 return True
             case _:
                 return False

@@ -44,7 +44,7 @@ class NamespacesExecutor:
     ) -> ExitStatus:
         self.prepare()
         job = plan.job(spec, staging=os.path.join(self._state, "root"))
-        return self._launcher.run(job, output=output, cancelled=cancelled)
+        return self._launcher.run(job, output=output, cancelled=cancelled).status
 
     def close(self) -> None:
         self._launcher.close()

@@ -40,6 +40,8 @@ LIMITS = {
 
 DEFAULT_SHM = 64 << 20
 
+_FIRST_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO of include/linux/proc_ns.h
+
 _NOTHING = MountJob(
     kind="",
     target="",
@@ -133,9 +135,8 @@ def limit(value: Ulimit) -> tuple[int, int, int]:
 
 
 def in_user_namespace() -> bool:
-    """Whether this process has less than all user ids (user_namespaces(7))."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        return file.read().split() != ["0", "0", "4294967295"]
+    """Whether this process is in another than the machine's first one (user_namespaces(7))."""
+    return os.stat("/proc/self/ns/user").st_ino != _FIRST_USER_NAMESPACE
 
 
 def may_set_groups() -> bool:

@@ -112,15 +112,20 @@ def attach(root: int, mount: MountJob, scratch: str, *, user_namespace: bool) ->
                 target, size=mount["size"], mode=mount["mode"], flags=MS_NOSUID | MS_NODEV
             )
         return
+    attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
+    _place(root, mount["target"], tree(mount, scratch, user_namespace), attributes)
+
+
+def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
+    """What an overlay or a bind mount shows, as a detached mount."""
     if mount["kind"] == "overlay":
         _overlay(mount, scratch, user_namespace=user_namespace)
-        tree = _clone_inside(scratch, mount["subpath"], recursive=False)
-        mounts.unmount(scratch)
-    else:
-        with _source(mount) as source:
-            tree = syscalls.clone_tree(source, recursive=True)
-    attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
-    _place(root, mount["target"], tree, attributes)
+        try:
+            return _clone_inside(scratch, mount["subpath"], recursive=False)
+        finally:
+            mounts.unmount(scratch)
+    with _source(mount) as source:
+        return syscalls.clone_tree(source, recursive=True)
 
 
 def _overlay(mount: MountJob, target: str, *, user_namespace: bool) -> None:
@@ -159,20 +164,20 @@ def _source(mount: MountJob) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _place(root: int, target: str, tree: int, attributes: int) -> None:
+def _place(root: int, target: str, shown: int, attributes: int) -> None:
     """Puts a detached mount at `target`, made where it is missing."""
     try:
-        syscalls.set_mount_attributes(tree, attributes, recursive=True)
-        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        syscalls.set_mount_attributes(shown, attributes, recursive=True)
+        directory = stat.S_ISDIR(os.fstat(shown).st_mode)
         point = inside.mount_point(root, os.fsencode(target), directory=directory)
         try:
-            syscalls.attach(tree, point)
+            syscalls.attach(shown, point)
         except OSError as error:
             raise OSError(error.errno, error.strerror, target) from error
         finally:
             os.close(point)
     finally:
-        os.close(tree)
+        os.close(shown)
 
 
 @contextlib.contextmanager
@@ -229,11 +234,11 @@ def _sys(root: int, *, cgroup: bool) -> None:
     except PermissionError:
         # A user namespace gets a sysfs of its own only with a network of its own.
         host = os.open("/sys", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        tree = syscalls.clone_tree(host, recursive=True)
+        shown = syscalls.clone_tree(host, recursive=True)
         os.close(host)
         attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
         attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
-        _place(root, "/sys", tree, attributes)
+        _place(root, "/sys", shown, attributes)
     if cgroup:
         # Programs ask it for their limits; a container without it is no less a container.
         with contextlib.suppress(OSError), _target(root, "/sys/fs/cgroup", directory=True) as at:
@@ -276,13 +281,13 @@ def _read_only(root: int, path: str) -> None:
     except OSError:
         return
     try:
-        tree = syscalls.clone_tree(point, recursive=True)
+        shown = syscalls.clone_tree(point, recursive=True)
         try:
             attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
             attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
-            syscalls.set_mount_attributes(tree, attributes, recursive=True)
-            syscalls.attach(tree, point)
+            syscalls.set_mount_attributes(shown, attributes, recursive=True)
+            syscalls.attach(shown, point)
         finally:
-            os.close(tree)
+            os.close(shown)
     finally:
         os.close(point)

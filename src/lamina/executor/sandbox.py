@@ -9,13 +9,17 @@ there, because a step may use setuid programs and so runs without no_new_privs.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
 import stat
+import struct
+import termios
+from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
 from typing import NoReturn
 
-from lamina.executor import inside, rootfs, syscalls, users
+from lamina.executor import inside, rootfs, syscalls, users, wire
 from lamina.executor.wire import Job
 
 CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
@@ -37,16 +41,27 @@ class CannotStart(Exception):
         self.hint = hint
 
 
-def become(job: Job, *, seccomp: bytes | None) -> NoReturn:
+def become(job: Job, *, seccomp: bytes | None, control: Socket, attached: bool) -> NoReturn:
     """Turns this process into the step's. Raises CannotStart or OSError while it still can.
 
-    Standard output and error are descriptors 1 and 2 already; 3 is closed by execve(2).
+    Standard output and error are descriptors 1 and 2 already, and input is 0 where a user is
+    `attached`; `control` is 3, and execve(2) closes it.
     """
     os.setsid()
     enter(job)
+    if not attached:
+        null = os.open("/dev/null", os.O_RDWR)
+        os.dup2(null, 0)
+        os.close(null)
     _set_limits(job["limits"])
     syscalls.join_new_keyring()
-    identity = identify(job["user"])
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    identity = identify(root, job["user"])
+    os.close(root)
+    if job["terminal"]:
+        wire.send_descriptors(control, [open_terminal(identity)])
+    elif not attached:
+        _own_streams(identity)
     make_directory(job["cwd"], identity)
     environment = dict(job["env"])
     if not environment.get("HOME"):
@@ -72,19 +87,12 @@ def enter(job: Job) -> None:
     os.chdir("/")
     if job["hostname"]:
         syscalls.set_hostname(job["hostname"])
-    null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
 
 
-def identify(user: str) -> users.Identity:
-    """Looks `user` up in the container that this process is in."""
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        passwd = inside.read_file(root, b"etc/passwd", users.MAX_FILE)
-        group = inside.read_file(root, b"etc/group", users.MAX_FILE)
-    finally:
-        os.close(root)
+def identify(root: int, user: str) -> users.Identity:
+    """Looks `user` up in the root file system at the descriptor `root`."""
+    passwd = inside.read_file(root, b"etc/passwd", users.MAX_FILE)
+    group = inside.read_file(root, b"etc/group", users.MAX_FILE)
     try:
         return users.lookup(user, passwd, group)
     except users.UnknownUser as error:
@@ -134,14 +142,33 @@ def _set_limits(limits: list[tuple[int, int, int]]) -> None:
             ) from error
 
 
-def _drop_privileges(identity: users.Identity, *, groups: bool) -> None:
+def open_terminal(identity: users.Identity) -> int:
+    """Makes a new pseudo terminal this process's own (pts(4)); the other end, as a descriptor."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, termios.TIOCSPTLCK, struct.pack("i", 0))
+    number = struct.unpack("i", fcntl.ioctl(master, termios.TIOCGPTN, struct.pack("i", 0)))[0]
+    slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_CLOEXEC)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for stream in (0, 1, 2):
+        os.dup2(slave, stream)
+    os.close(slave)
+    _own_streams(identity)
+    with open("/dev/console", "x", encoding="ascii"):
+        syscalls.mount(f"/dev/pts/{number}", "/dev/console", None, syscalls.MS_BIND)
+    return master
+
+
+def _own_streams(identity: users.Identity) -> None:
+    """So that `/dev/stdout` can be opened again by a user who is not root."""
     for stream in (1, 2):
-        # So that `/dev/stdout` can be opened again by a user who is not root.
         try:
-            os.fchown(stream, identity.uid, identity.gid)
+            os.fchown(stream, identity.uid, -1)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
                 raise
+
+
+def _drop_privileges(identity: users.Identity, *, groups: bool) -> None:
     syscalls.drop_bounding(_MASK)
     syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
     try:

@@ -20,11 +20,34 @@ _KEPT = {
 }
 
 
-def shield() -> bool:
-    """True in the process that runs from the read-only mount; otherwise becomes that process."""
+def boot(descriptor: int) -> None:
+    """The zygote's life, behind its shield. What fails is told to the builder, at `descriptor`."""
+    try:
+        shield()
+    except OSError as error:
+        refuse(descriptor, error)
+        return
+    from lamina.executor import zygote
+
+    zygote.main(descriptor)
+
+
+def refuse(descriptor: int, error: OSError) -> None:
+    """Reports that this machine lets this process make no namespace or mount."""
+    import _socket
+
+    from lamina.executor import wire
+
+    reason = f"{os.strerror(error.errno or 0)} ({error.filename or 'a mount namespace'})"
+    hint = "Run as root, or as a user who may create user namespaces."
+    wire.send(_socket.socket(fileno=descriptor), ("failed", "host", reason, hint, 1))
+
+
+def shield() -> None:
+    """Returns in the process that runs from the read-only mount; otherwise becomes that process."""
     executable = os.readlink("/proc/self/exe")
     if os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
-        return True
+        return
     syscalls.unshare(syscalls.CLONE_NEWNS)
     # What the machine mounts and unmounts later has to arrive here; nothing goes the other way.
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
@@ -34,4 +57,3 @@ def shield() -> bool:
     flags = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY
     syscalls.mount("none", executable, None, flags | kept)
     os.execv(executable, sys.orig_argv)
-    return False

@@ -6,7 +6,9 @@ message is a length of four bytes and a marshalled value. The builder sends a `J
 
 from __future__ import annotations
 
+import array
 import marshal
+from _socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
 from typing import Any, TypedDict
 
@@ -59,6 +61,25 @@ def send(connection: Socket, message: object) -> None:
     """Raises OSError where the other side is gone."""
     data = marshal.dumps(message)
     connection.sendall(len(data).to_bytes(4, "little") + data)
+
+
+def send_descriptors(connection: Socket, numbers: list[int]) -> None:
+    """Gives the other side these descriptors, with one byte that is no message."""
+    connection.sendmsg([b"x"], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", numbers))])
+
+
+def receive_descriptors(connection: Socket, most: int) -> list[int]:
+    """The descriptors of one `send_descriptors`; empty where the other side is gone."""
+    size = array.array("i").itemsize * most
+    try:
+        data, ancillary, _, _ = connection.recvmsg(1, CMSG_LEN(size), MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        return []
+    numbers = array.array("i")
+    for level, kind, content in ancillary:
+        if data and level == SOL_SOCKET and kind == SCM_RIGHTS:
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    return list(numbers)
 
 
 def receive(connection: Socket) -> Any:  # noqa: ANN401 - whatever was sent

@@ -3,8 +3,8 @@
     builder ── zygote ── supervisor (a step) ── process 1 of the container
 
 Starting Python takes longer than all that a container needs, so one small process is started, once,
-and forked for every step. It takes from the builder a control socket and two pipes (SCM_RIGHTS),
-forks, and forgets them. The supervisor reads the job from the socket, mounts the root in a mount
+and forked for every step. It takes from the builder a control socket and the streams of the step
+(standard output and error, and input where somebody is attached), forks, and forgets them. The supervisor reads the job from the socket, mounts the root in a mount
 namespace of its own, and waits for the container to end or for the builder to hang up.
 
 Who dies takes everything below along: the supervisor kills the container when the control socket
@@ -15,22 +15,21 @@ namespaces.
 
 from __future__ import annotations
 
-import array
 import os
 import select
 import signal
 import sys
-from _socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
 from typing import NoReturn
 
 from lamina.errors import LaminaError
-from lamina.executor import rootfs, sandbox, syscalls, wire
+from lamina.executor import bundle, rootfs, sandbox, syscalls, wire
 from lamina.executor.stubs import Stubs
 from lamina.executor.wire import Job
 
-DESCRIPTORS = 3
+MOST_DESCRIPTORS = 4
 CONTROL = 3
+MAX_LOG = 1 << 20
 _NAMESPACES = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 
 
@@ -47,28 +46,14 @@ def main(descriptor: int) -> None:
         return
     wire.send(builder, "ready")
     while True:
-        received = _take(builder)
-        if received is None:
+        received = wire.receive_descriptors(builder, MOST_DESCRIPTORS)
+        if not received:
             return
         if os.fork() == 0:
             builder.close()
             _supervise(received, seccomp=hello["seccomp"])
         for number in received:
             os.close(number)
-
-
-def _take(builder: Socket) -> list[int] | None:
-    """The descriptors of the next step: control, standard output, standard error."""
-    size = array.array("i").itemsize * DESCRIPTORS
-    try:
-        data, ancillary, _, _ = builder.recvmsg(1, CMSG_LEN(size), MSG_CMSG_CLOEXEC)
-    except ConnectionError:
-        return None
-    numbers = array.array("i")
-    for level, kind, content in ancillary:
-        if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
-    return list(numbers) if data else None
 
 
 def _supervise(descriptors: list[int], *, seccomp: bytes | None) -> NoReturn:
@@ -121,18 +106,18 @@ def _run(job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
             stubs.cover(os.fsencode(target), directory=False)
         for mount in job["mounts"]:
             stubs.cover(os.fsencode(mount["target"]), directory=rootfs.is_directory(mount))
-        flags = _NAMESPACES
-        flags |= syscalls.CLONE_NEWCGROUP if job["cgroup_namespace"] else 0
-        flags |= syscalls.CLONE_NEWNET if job["private_network"] else 0
-        syscalls.unshare(flags)
-        if job["private_network"]:
-            _loopback_up()
+        _unshare(job)
+        log = os.memfd_create("log") if job["runtime"] else -1
         child = os.fork()
         if child == 0:
-            _contain(job, control, streams, seccomp=seccomp)
+            _contain(job, control, streams, seccomp=seccomp, log=log)
         for number in streams:
             os.close(number)
-        return _wait(child, control)
+        status = _wait(child, control)
+        if job["runtime"]:
+            wire.send(control, ("log", os.pread(log, MAX_LOG, 0)))
+            bundle.remove_cgroups(job["runtime"]["id"])
+        return status
     finally:
         stubs.remove()
         os.close(root)
@@ -140,19 +125,40 @@ def _run(job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
         stubs.remove_copies()
 
 
+def _unshare(job: Job) -> None:
+    """The namespaces of the container; an OCI runtime makes all but the outer process tree."""
+    if job["runtime"] is not None:
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        return
+    flags = _NAMESPACES
+    flags |= syscalls.CLONE_NEWCGROUP if job["cgroup_namespace"] else 0
+    flags |= syscalls.CLONE_NEWNET if job["private_network"] else 0
+    syscalls.unshare(flags)
+    if job["private_network"]:
+        _loopback_up()
+
+
 def _contain(
-    job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
+    job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None, log: int
 ) -> NoReturn:
     """Process 1 of the container, until it is the step's command."""
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-        for number, stream in enumerate((*streams, control.fileno()), start=1):
-            if stream != number:
-                os.dup2(stream, number, inheritable=number < CONTROL)
+        attached = len(streams) == len((0, 1, 2))
+        for number, stream in ((0, streams[-1]), (1, streams[0]), (2, streams[1])):
+            if number > 0 or attached:
+                os.dup2(stream, number)
+        if control.fileno() != CONTROL:
+            os.dup2(control.fileno(), CONTROL, inheritable=False)
         control.detach()
         control = Socket(fileno=CONTROL)
+        if job["runtime"] is not None:
+            if log != bundle.LOG:
+                os.dup2(log, bundle.LOG)
+            syscalls.close_from(bundle.LOG + 1)
+            bundle.become(job)
         syscalls.close_from(CONTROL + 1)
-        sandbox.become(job, seccomp=seccomp)
+        sandbox.become(job, seccomp=seccomp, control=control, attached=attached)
     except BaseException as error:
         report(control, error)
     finally:

@@ -1,6 +1,7 @@
 """Annotations of manifests and indexes, as `--annotation` and the outputs' attributes write them.
 
-buildx: `--annotation [TYPE[PLATFORM][,…]:]KEY=VALUE`, and attributes `annotation[-TYPE][[PLATFORM]].KEY`.
+As in buildx: `--annotation [TYPE[PLATFORM][,…]:]KEY=VALUE`, and attributes
+`annotation[-TYPE][[PLATFORM]].KEY`.
 """
 
 from __future__ import annotations
@@ -84,9 +85,7 @@ def annotations_of(
 def _annotation(place: str | None, platform: str | None, key: str, value: str) -> Annotation:
     known = [kind.value for kind in Place]
     if place is not None and place not in known:
-        raise UsageError(
-            f"unknown annotation type {place!r}", hint=f"there are {', '.join(known)}"
-        )
+        raise UsageError(f"unknown annotation type {place!r}", hint=f"there are {', '.join(known)}")
     parsed = None
     if platform is not None:
         try:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from lamina.content.layout import IMAGE_NAME, REF_NAME
 from lamina.content.store import BlobStore, host_errors
 from lamina.errors import HostError, UserError
-from lamina.content.layout import IMAGE_NAME, REF_NAME
 from lamina.exporter.output import Output
 from lamina.exporter.port import Progress
 from lamina.fs.copyfile import copy_content
@@ -121,9 +121,7 @@ def write_folder(
     progress(what, total, total)
 
 
-def _merged(
-    old: tuple[Descriptor, ...], new: tuple[Descriptor, ...]
-) -> tuple[Descriptor, ...]:
+def _merged(old: tuple[Descriptor, ...], new: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
     """The descriptors of both but those of the old ones that a new one takes the name of."""
     taken = {_name(one) for one in new}
     return (*(one for one in old if _name(one) not in taken), *new)

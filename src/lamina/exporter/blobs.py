@@ -1,18 +1,18 @@
-"""Layers as blobs: made when something needs them, remembered, and reused as they came where they were pulled.
+"""Layers as blobs: made when needed, remembered, and reused as they came where they were pulled.
 
-A layer that was made here has no bytes of its own: they are written from its files, in one pass that
-yields everything at once.
+A layer that was made here has no bytes of its own: they are written from its files, in one pass
+that yields everything at once.
 
     files ──► tar ──┬──► SHA-256 ──────────────────────────► diff ID
                     └──► compressor ──► blob store (SHA-256) ──► digest, size
 
-What came out is kept in an index under the layer's id and the form it was written in, so a second export
-of the layer costs a look-up. A blob that is gone (pruned) is written again: the same files give the same bytes.
+What came out is kept in an index under the layer's id and the form it was written in, so a second
+export of the layer costs a look-up. A blob that is gone (pruned) is written again: the same files
+give the same bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from lamina.content.compression import Compression, Writer, compression_of, compressor
+from lamina.content.compression import Compression, compression_of, compressor
 from lamina.content.decompression import decompressing_reader
 from lamina.content.store import BlobStore
 from lamina.errors import HostError
 from lamina.exporter.options import LayerForm
 from lamina.layer.entry import Manifest
 from lamina.layer.stack import Layer, Stack
-from lamina.layer.tar import write_tar
+from lamina.layer.tar import HashingSink, Sink, write_tar
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import Digest
 
@@ -72,6 +72,7 @@ class BlobIndex(Protocol):
 class LayerFiles(Protocol):
     """Unpacked layers by id."""
 
+    def has(self, layer: Digest, /) -> bool: ...
     def manifest(self, layer: Digest, /) -> Manifest: ...
     def diff_dir(self, layer: Digest, /) -> str: ...
 
@@ -106,26 +107,26 @@ class LayerBlobs:
         self._threads = threads
 
     def diff_id(self, layer: Layer) -> Digest:
-        """The digest of the layer's plain tar. Reads the layer's files where it is not yet known."""
+        """The digest of the layer's plain tar; reads its files where that is not yet known."""
         return self.plain(layer).digest if not layer.pulled else layer.id
 
     def diff_ids(self, stack: Stack) -> tuple[Digest, ...]:
         return self._each(stack, self.diff_id)
 
     def plain(self, layer: Layer) -> Descriptor:
-        """What the layer's plain tar would be as a blob; it is not written. For layers made here."""
+        """The plain tar of a layer that was made here, as a blob; it is not written."""
         made = self._made(layer)
         assert made is not None, "a pulled layer is the blob that it came as"
         form = LayerForm(compression=Compression.UNCOMPRESSED)
         facts = self._index.get(made, _PLAIN)
         if facts is None:
-            plain = _Measure()
+            plain = HashingSink()
             self._tar(made, plain, None)
             facts = self._put_plain(made, plain)
         return _descriptor(facts, form)
 
     def references(self, stack: Stack) -> tuple[LayerBlob, ...]:
-        """Layers without a blob being made or fetched: pulled ones as they came, others as plain tars.
+        """Layers as they came or as plain tars, without a blob being made or fetched.
 
         Pulled ones carry the annotation `ORIGIN`, so that they can still be fetched later.
         """
@@ -168,12 +169,16 @@ class LayerBlobs:
         )
 
     def _made(self, layer: Layer) -> Digest | None:
-        """The id under which the layer was made here, if it was: also that of one known by its diff ID."""
-        return self._index.layer_of(layer.id) if layer.pulled else layer.id
+        """The id of a layer whose files are here because it was made here; None for others.
 
-    def _remembered(
-        self, layer: Digest, name: str, make: Callable[[], BlobFacts]
-    ) -> BlobFacts:
+        Images in the local store name such layers by their diff IDs, as if they had been pulled.
+        """
+        if not layer.pulled:
+            return layer.id
+        made = self._index.layer_of(layer.id)
+        return made if made is not None and self._layers.has(made) else None
+
+    def _remembered(self, layer: Digest, name: str, make: Callable[[], BlobFacts]) -> BlobFacts:
         facts = self._index.get(layer, name)
         if facts is None or not self._content.has(facts.digest):
             facts = make()
@@ -188,53 +193,52 @@ class LayerBlobs:
         if not self._content.has(blob.digest):
             raise HostError(
                 f"the blob {blob.digest} of the layer {layer.id} is missing from the store",
-                hint="pull the image it belongs to again",
+                hint="pull or build the image that it belongs to again",
             )
         return blob
 
     def _write(self, made: Digest, form: LayerForm) -> BlobFacts:
         """One pass over the files."""
-        plain = _Measure()
         with self._content.writer() as blob:
             with compressor(form.compression, blob, level=form.level) as compressed:
-                tee = _Tee(plain, compressed)
-                self._tar(made, tee, form.clamp_ns)
+                plain = HashingSink(compressed)
+                self._tar(made, plain, form.clamp_ns)
             digest = blob.commit()
         if form.clamp_ns is None:
             self._put_plain(made, plain)
         return BlobFacts(digest=digest, size=blob.offset, diff_id=plain.digest())
 
-    def _put_plain(self, made: Digest, plain: _Measure) -> BlobFacts:
+    def _put_plain(self, made: Digest, plain: HashingSink) -> BlobFacts:
         diff_id = plain.digest()
         facts = BlobFacts(digest=diff_id, size=plain.size, diff_id=diff_id)
         self._index.put(made, _PLAIN, facts)
         self._index.put_layer(diff_id, made)
         return facts
 
-    def _tar(self, made: Digest, out: Writer, clamp_ns: int | None) -> None:
-        write_tar(
-            self._layers.manifest(made), self._layers.diff_dir(made), out, clamp_ns=clamp_ns
-        )
+    def _tar(self, made: Digest, out: Sink, clamp_ns: int | None) -> None:
+        write_tar(self._layers.manifest(made), self._layers.diff_dir(made), out, clamp_ns=clamp_ns)
 
     def _convert(self, layer: Layer, form: LayerForm) -> BlobFacts:
         """A pulled layer in another compression. Its plain bytes are verified on the way."""
         source = self._bring(layer)
-        plain = _Measure()
         with (
             self._content.open(source.digest) as file,
             decompressing_reader(file, compression_of(source.media_type)) as reader,
             self._content.writer() as blob,
         ):
             with compressor(form.compression, blob, level=form.level) as compressed:
+                plain = HashingSink(compressed)
                 while data := reader.read(_CHUNK):
                     plain.write(data)
-                    compressed.write(data)
             if plain.digest() != layer.id:
                 raise HostError(f"the blob {source.digest} is not the layer {layer.id}")
             return BlobFacts(digest=blob.commit(), size=blob.offset, diff_id=layer.id)
 
     def _each(
-        self, stack: Stack, act: Callable[[Layer], _T], done: Callable[[int, int], None] | None = None
+        self,
+        stack: Stack,
+        act: Callable[[Layer], _T],
+        done: Callable[[int, int], None] | None = None,
     ) -> tuple[_T, ...]:
         """The results in order; equal layers are looked at once."""
         wanted = {layer.id: layer for layer in stack}
@@ -253,14 +257,14 @@ class LayerBlobs:
 
 
 def form_name(form: LayerForm) -> str:
-    """The name of a form in the index: everything that changes the bytes of a layer that is made here."""
+    """The name of a form in the index: all that changes the bytes of a layer made here."""
     level = "" if form.level is None else f"-{form.level}"
     clamp = "" if form.clamp_ns is None else f"@{form.clamp_ns}"
     return f"{_TAR_FORMAT}:{form.compression.value}{level}{clamp}"
 
 
 def as_it_came(blob: Descriptor, *, docker_types: bool) -> Descriptor:
-    """The descriptor of a pulled layer with a media type of the wanted family, and no private annotations."""
+    """A pulled layer with a media type of the wanted family, and without private annotations."""
     kind = compression_of(blob.media_type)
     kept = {} if docker_types else _public(blob.annotations)
     return msgspec.structs.replace(
@@ -284,32 +288,3 @@ def _descriptor(facts: BlobFacts, form: LayerForm) -> Descriptor:
         digest=facts.digest,
         size=facts.size,
     )
-
-
-class _Measure:
-    """A writer that keeps the digest and the size alone."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        self._hash.update(data)
-        self.size += len(data)
-        return len(data)
-
-    def digest(self) -> Digest:
-        return Digest(f"sha256:{self._hash.hexdigest()}")
-
-
-class _Tee:
-    """A writer into two."""
-
-    def __init__(self, first: Writer, second: Writer) -> None:
-        self._first = first
-        self._second = second
-
-    def write(self, data: bytes, /) -> int:
-        self._first.write(data)
-        self._second.write(data)
-        return len(data)

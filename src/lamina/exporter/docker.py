@@ -36,6 +36,11 @@ class DockerExporter:
                 "the output docker is always a tar archive",
                 hint="write type=oci,tar=false for a folder",
             )
+        if not dest:
+            raise UsageError(
+                "the output docker needs a destination: there is no Docker daemon to load into",
+                hint="write type=docker,dest=FILE, or dest=- and pipe it into docker load",
+            )
         return cls(dest=check_file_dest(dest, output="docker"), options=options)
 
     def export(self, images: Sequence[BuiltImage], context: ExportContext) -> ExportResult:

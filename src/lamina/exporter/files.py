@@ -9,10 +9,9 @@ from typing import Self
 
 import msgspec
 
-from lamina.content.store import host_errors
 from lamina.errors import UserError
 from lamina.exporter.image import BuiltImage
-from lamina.exporter.options import boolean, check_known
+from lamina.exporter.options import boolean, check_known, integer
 from lamina.exporter.port import ExportContext
 from lamina.layer.entry import Entry, Kind
 from lamina.layer.tree import Tree
@@ -43,7 +42,7 @@ class FileOptions:
         split = boolean(attributes, "platform-split", default=True)
         return cls(
             split=split if "platform-split" in attributes else None,
-            epoch=whole_number("source-date-epoch", epoch) if epoch else None,
+            epoch=integer("source-date-epoch", epoch) if epoch else None,
             has_epoch=epoch is not None,
         )
 
@@ -76,38 +75,23 @@ def time_of_all(options: FileOptions, context: ExportContext) -> int | None:
 
 
 def entries_of(root: Root, *, mtime_ns: int | None) -> Iterator[tuple[Entry, bytes]]:
-    """Every entry below the root, folders before what they hold, with where the machine has it.
-
-    Paths start with the root's prefix. Names of one file that are all still there are linked to
-    the first of them, wherever the layers said the file was.
+    """Every entry below the root, folders before what they hold, with where the machine has its
+    content. Paths, and the targets of hard links, start with the root's prefix.
     """
-    first: dict[tuple[int, int], bytes] = {}
     for entry in root.tree.walk(b""):
-        path = root.tree.host_path(entry.path)
+        source = root.tree.host_path(entry.path) if entry.kind is Kind.FILE else b""
         changes: dict[str, object] = {"path": root.prefix + entry.path}
+        if entry.kind is Kind.HARDLINK:
+            changes["link"] = root.prefix + entry.link
         if mtime_ns is not None:
             changes["mtime_ns"] = mtime_ns
-        if entry.kind in (Kind.FILE, Kind.HARDLINK):
-            with host_errors(os.fsdecode(path)):
-                status = os.lstat(path)
-            changes |= _linking(entry, root.prefix, status, first)
-        yield msgspec.structs.replace(entry, **changes), path
-
-
-def _linking(
-    entry: Entry, prefix: bytes, status: os.stat_result, first: dict[tuple[int, int], bytes]
-) -> dict[str, object]:
-    """What to change of a file or hard link whose inode is `status`."""
-    inode = (status.st_dev, status.st_ino)
-    if entry.kind is Kind.HARDLINK and (target := first.get(inode)) is not None:
-        return {"link": target}
-    if status.st_nlink > 1:
-        first[inode] = prefix + entry.path
-    return {"kind": Kind.FILE, "link": b"", "size": status.st_size}
+        yield msgspec.structs.replace(entry, **changes), source
 
 
 def check_disjoint(roots: Sequence[Root]) -> None:
-    """Raises UserError where two platforms have a file at one path and no folders to keep them apart."""
+    """Raises UserError where two platforms have a file at one path and no folders to keep them
+    apart.
+    """
     seen: dict[bytes, Platform] = {}
     if len(roots) < 2:
         return

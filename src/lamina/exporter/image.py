@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +15,16 @@ from lamina.oci.config import History, ImageConfig, RootFS
 from lamina.oci.digest import Digest
 from lamina.oci.platform import Platform
 
+_FRACTION = re.compile(r"\.\d*[1-9]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltImage:
     """An image for one platform before it has a form.
 
-    `config` is complete but for `rootfs.diff_ids`. Each entry of its history that is not empty stands
-    for one layer of `stack`. `base_history` is how many of the first entries are the base image's:
-    SOURCE_DATE_EPOCH leaves their times alone.
+    `config` is complete but for `rootfs.diff_ids`. Each entry of its history that is not empty
+    stands for one layer of `stack`. `base_history` is how many of the first entries are the base
+    image's: SOURCE_DATE_EPOCH leaves their times alone.
     """
 
     platform: Platform
@@ -33,10 +36,12 @@ class BuiltImage:
 def finished_config(
     image: BuiltImage, diff_ids: Sequence[Digest], *, epoch: int | None = None
 ) -> ImageConfig:
-    """The configuration with its diff IDs, a whole history, and times not later than `epoch` (in seconds).
+    """The configuration with its diff IDs, a whole history, and times not later than `epoch` (in
+    seconds).
 
-    As BuildKit does it: history that a base image lacks is made up, times that are missing are those of
-    the neighbours, and an epoch changes the times of what this build added, never the base's.
+    As BuildKit does it: history that a base image lacks is made up, times that are missing are
+    those of the neighbours, and an epoch changes the times of what this build added, never the
+    base's.
     """
     if len(diff_ids) != len(image.stack):
         raise InternalError(f"{len(diff_ids)} diff IDs for {len(image.stack)} layers")
@@ -57,7 +62,11 @@ def finished_config(
 def clamped(created: str | None, epoch: int) -> str:
     """The earlier of an RFC 3339 time and `epoch`; the epoch for what is no time."""
     moment = _moment(created)
-    if created is not None and moment is not None and moment.timestamp() <= epoch:
+    if created is None or moment is None:
+        return rfc3339(epoch)
+    second = moment.replace(microsecond=0).timestamp()
+    # Go writes nanoseconds, which Python's times do not hold.
+    if second < epoch or (second == epoch and not _FRACTION.search(created)):
         return created
     return rfc3339(epoch)
 
@@ -90,9 +99,7 @@ def _whole(history: tuple[History, ...], *, layers: int, base: int) -> tuple[His
     return tuple(kept)
 
 
-def _timed(
-    history: tuple[History, ...], *, base: int, epoch: int | None
-) -> tuple[History, ...]:
+def _timed(history: tuple[History, ...], *, base: int, epoch: int | None) -> tuple[History, ...]:
     """History in which every entry has a time, if one of them has."""
     latest = next((entry.created for entry in history if entry.created), None)
     timed = []

@@ -1,4 +1,6 @@
-"""From built images to documents: configs, manifests, and an index where there are several platforms."""
+"""From built images to documents: configs, manifests, and an index where there are several
+platforms.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ CREATED = "org.opencontainers.image.created"
 class Committed:
     """Images whose documents lie in the blob store.
 
-    `descriptor` points at the manifest, or at the index of several. `image_id` is the digest of the only
-    config. `manifests` are the images' own. `blobs` is everything that can be reached, each once.
+    `descriptor` points at the manifest, or at the index of several. `image_id` is the digest of
+    the only config. `manifests` are the images' own. `blobs` is everything that can be reached,
+    each once.
     """
 
     descriptor: Descriptor
@@ -78,12 +81,12 @@ def commit(
     writer = _Writer(context, form, annotations, epoch, layers or _ensuring(context))
     written = [writer.image(image) for image in images]
     names = tuple(dict.fromkeys((*context.names, *options.names)))
+    image_id = None
     if context.many(images):
-        index = writer.index([one.descriptor for one in written])
-        descriptor, image_id, top = index, None, (index,)
+        descriptor = writer.index([one.descriptor for one in written])
     else:
         (only,) = written
-        descriptor, image_id, top = only.descriptor, only.manifest.config.digest, ()
+        descriptor, image_id = only.descriptor, only.manifest.config.digest
     return Committed(
         descriptor=_dated(descriptor, [one.created for one in written], epoch),
         image_id=image_id,
@@ -91,7 +94,7 @@ def commit(
         manifests=tuple(one.manifest for one in written),
         blobs=unique(
             (
-                *top,
+                descriptor,
                 *(one.descriptor for one in written),
                 *(one.manifest.config for one in written),
                 *(layer for one in written for layer in one.manifest.layers),
@@ -172,15 +175,17 @@ def _ensuring(context: ExportContext) -> TakeLayers:
     return layers
 
 
-def _dated(
-    descriptor: Descriptor, created: Sequence[str | None], epoch: int | None
-) -> Descriptor:
-    """With the time of creation: the latest image's and not the clock's, so equal images stay equal."""
+def _dated(descriptor: Descriptor, created: Sequence[str | None], epoch: int | None) -> Descriptor:
+    """With the time of creation: the latest image's and not the clock's, so equal images stay
+    equal.
+    """
     latest = max((time for time in created if time), default=None)
     time = rfc3339(epoch) if epoch is not None else latest
     if time is None:
         return descriptor
-    return msgspec.structs.replace(descriptor, annotations={CREATED: time, **descriptor.annotations})
+    return msgspec.structs.replace(
+        descriptor, annotations={CREATED: time, **descriptor.annotations}
+    )
 
 
 def _named(descriptor: Descriptor, name: Reference) -> Descriptor:

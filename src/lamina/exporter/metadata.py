@@ -8,7 +8,9 @@ from lamina.exporter.port import ExportResult
 
 
 def image_id(result: ExportResult) -> str | None:
-    """The content of `--iidfile`: the configuration's digest, or that of the index of several images."""
+    """The content of `--iidfile`: the configuration's digest, or that of the index of several
+    images.
+    """
     return result.image_id or result.digest
 
 

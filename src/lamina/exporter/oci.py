@@ -9,10 +9,10 @@ from typing import Self
 
 import msgspec
 
+from lamina.content.layout import REF_NAME
 from lamina.errors import UsageError
 from lamina.exporter.archive import layout_members, write_archive, write_folder
 from lamina.exporter.image import BuiltImage
-from lamina.content.layout import REF_NAME
 from lamina.exporter.manifests import commit
 from lamina.exporter.options import ImageOptions, boolean, parse_image_options
 from lamina.exporter.output import check_file_dest, open_output
@@ -47,9 +47,7 @@ class OciExporter:
         if not committed.names:
             # A folder may hold several images, so each must have a name to be replaced by.
             annotations = {**committed.descriptor.annotations, REF_NAME: "latest"}
-            manifests = (
-                msgspec.structs.replace(committed.descriptor, annotations=annotations),
-            )
+            manifests = (msgspec.structs.replace(committed.descriptor, annotations=annotations),)
         write_folder(
             self.dest,
             manifests,

@@ -1,4 +1,6 @@
-"""The attributes of an output (`--output type=oci,KEY=VALUE,…`), checked before anything is built."""
+"""The attributes of an output (`--output type=oci,KEY=VALUE,…`), checked before anything is
+built.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,7 @@ def parse_image_options(
         names=parse_names(attributes.get("name", "")),
         annotations=tuple(annotations),
         rewrite_timestamp=boolean(attributes, "rewrite-timestamp", default=False),
-        epoch=_integer("source-date-epoch", epoch) if epoch else None,
+        epoch=integer("source-date-epoch", epoch) if epoch else None,
         has_epoch=epoch is not None,
     )
 
@@ -103,7 +105,8 @@ def check_known(key: str, value: str, *, known: frozenset[str], output: str) -> 
     near = nearest(key, known)
     offered = ", ".join(sorted(known | {"dest"}))
     raise UsageError(
-        f"the output {output} has no attribute {key!r}" + (f" (did you mean {near}?)" if near else ""),
+        f"the output {output} has no attribute {key!r}"
+        + (f" (did you mean {near}?)" if near else ""),
         hint=f"it has {offered}",
     )
 
@@ -142,13 +145,14 @@ def _layer_form(attributes: Mapping[str, str]) -> LayerForm:
     level = attributes.get("compression-level")
     return LayerForm(
         compression=Compression(name),
-        level=_integer("compression-level", level) if level is not None else None,
+        level=integer("compression-level", level) if level is not None else None,
         force=boolean(attributes, "force-compression", default=False),
         docker_types=docker_types,
     )
 
 
-def _integer(key: str, text: str) -> int:
+def integer(key: str, text: str) -> int:
+    """The value of a number. Raises UsageError."""
     try:
         return int(text, 10)
     except ValueError:

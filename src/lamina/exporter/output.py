@@ -1,4 +1,6 @@
-"""Where one stream of bytes goes: a file that appears complete or not at all, a device, standard output."""
+"""Where one stream of bytes goes: a file that appears complete or not at all, a device, standard
+output.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from lamina.fs.publish import publishing
 
 
 class Output(Protocol):
-    """Takes bytes, and whole files without their bytes passing through this process where that can be."""
+    """Takes bytes, and whole files without their bytes passing through this process where that
+    can be.
+    """
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
     def copy(self, source: int, size: int) -> None:
@@ -25,27 +29,32 @@ class Output(Protocol):
 
 
 def check_file_dest(dest: str | None, *, output: str) -> str:
-    """The destination of an output that is one file. Raises UsageError."""
-    if not dest:
+    """The destination of an output that is one file; without one it is standard output.
+
+    Raises UsageError.
+    """
+    if dest and dest != "-" and os.path.isdir(dest):
         raise UsageError(
-            f"the output {output} needs a destination",
-            hint=f"write type={output},dest=FILE, or dest=- for standard output",
+            f"destination file {dest} is a directory", hint=f"write type={output},dest=FILE"
         )
-    if dest != "-" and os.path.isdir(dest):
-        raise UsageError(f"destination file {dest} is a directory")
-    return dest
+    return dest or "-"
 
 
 @contextlib.contextmanager
 def open_output(dest: str, stdout: BinaryIO | None) -> Iterator[Output]:
     """The output for `dest`; "-" is `stdout`.
 
-    A regular file is written beside its place and renamed when the `with` statement is left in peace;
-    a device, a FIFO and everything in /dev is written as it stands. Raises HostError.
+    A regular file is written beside its place and renamed when the `with` statement is left in
+    peace; a device, a FIFO and everything in /dev is written as it stands. Raises HostError.
     """
     if dest == "-":
         if stdout is None:
             raise InternalError("this output was given no standard output")
+        if stdout.isatty():
+            raise UsageError(
+                "refusing to write an archive to the terminal",
+                hint="write dest=FILE, or use a pipe",
+            )
         with host_errors("standard output"):
             yield _stream_output(stdout)
             stdout.flush()

@@ -19,7 +19,8 @@ from lamina.oci.reference import Reference
 Progress = Callable[[str, int, int], None]
 """Takes what is being done ("exporting layers"), how much of it is done and how much there is.
 
-Bytes or pieces; the last call of a thing has both equal. Called from several threads, never at once.
+Bytes or pieces; the last call of a thing has both equal. Called from several threads, never at
+once.
 """
 
 
@@ -71,7 +72,8 @@ class ExportResult:
 
 
 class Exporter(Protocol):
-    """One output. Made by its `parse(dest, attributes)`, which raises UsageError for what it cannot be.
+    """One output. Made by its `parse(dest, attributes)`, which raises UsageError for what it
+    cannot be.
 
     `export` raises HostError where the destination refuses.
     """

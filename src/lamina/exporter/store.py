@@ -1,7 +1,7 @@
 """`type=image`, and `-t`: the image gets a name in the local image store.
 
-Its layers stay what they are: those that were made here are named by their plain tar, which is written
-when somebody needs it; those that were pulled need not be here at all.
+Its layers stay what they are: those that were made here are named by their plain tar, which is
+written when somebody needs it; those that were pulled need not be here at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from lamina.layer.stack import Stack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreExporter:
-    """`lazy` leaves layers unwritten; an output that asks for a compression gets its blobs at once."""
+    """`lazy` leaves layers unwritten; an output that asks for a compression gets its blobs at
+    once.
+    """
 
     options: ImageOptions
     lazy: bool

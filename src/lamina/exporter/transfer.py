@@ -46,7 +46,7 @@ def _by_range(source: int, target: int, size: int) -> int:
 
 
 def _by_sendfile(source: int, target: int, size: int) -> int:
-    return os.sendfile(target, source, None, size)  # type: ignore[arg-type]
+    return os.sendfile(target, source, None, size)
 
 
 def _by_reading(source: int, target: int, size: int) -> int:

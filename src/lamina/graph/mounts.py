@@ -1,6 +1,7 @@
 """Mounts of a RUN step, as values (Dockerfile reference, "RUN --mount").
 
-Paths are those inside the container, absolute. `input` is the place of the source in the step's inputs.
+Paths are those inside the container, absolute. `input` is the place of the source in the step's
+inputs.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class TreeSource:
     `path` is absolute in that tree. With `wildcards` it is a pattern, symlinks in it are followed,
     and of a matched directory the contents are taken (COPY and ADD of files).
     Without, it names exactly one file (a downloaded one).
-    `include` (with --parents) are patterns relative to `path`; `required` are paths that must exist.
-    `unpack`: an archive is unpacked instead of copied.
+    `include` (with --parents) are patterns relative to `path`; `required` are paths that must
+    exist. `unpack`: an archive is unpacked instead of copied.
     """
 
     input: int
@@ -77,9 +77,9 @@ class CopyOp:
     """COPY and ADD: writes the sources, in order, on top of the first input.
 
     `dest` is absolute; a slash at its end says that it is a directory.
-    `chown` is `user[:group]` by name or number, looked up in the first input; None keeps the owners that
-    the source has (in a local directory everything is owned by 0:0).
-    `chmod` is octal or symbolic.
+    `chown` is `user[:group]` by name or number, looked up in the first input; None keeps the owners
+    that the source has (in a local directory everything is owned by 0:0). `chmod` is octal or
+    symbolic.
     """
 
     sources: tuple[CopySource, ...]
@@ -121,7 +121,8 @@ class Limits:
 class ExecOp:
     """RUN: a process on top of the first input.
 
-    `proxies` are proxy variables: the process sees them, the key does not. So with `extra_hosts`' addresses.
+    `proxies` are proxy variables: the process sees them, the key does not. So with `extra_hosts`'
+    addresses.
     """
 
     args: tuple[str, ...]

@@ -15,8 +15,9 @@ class Vertex:
     """Two vertices are equal when operation and inputs are: then they are done once.
 
     `name` is what the user sees, `span` where it stands in the Dockerfile.
-    `locus` says which step of which Dockerfile this is (`Dockerfile:stage-0:3`), whatever it contains now:
-    it finds the step's earlier records. `forced` is the flag that demands to run it again, or "".
+    `locus` says which step of which Dockerfile this is (`Dockerfile:stage-0:3`), whatever it
+    contains now: it finds the step's earlier records. `forced` is the flag that demands to run it
+    again, or "".
     """
 
     op: Op

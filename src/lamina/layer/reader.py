@@ -22,6 +22,7 @@ _MOST_SPARSE: Final = 1 << 40
 _SECOND: Final = 1_000_000_000
 _ZEROS: Final = bytes(BLOCK)
 _LARGEST: Final = (1 << 63) - 1
+_NO_ID: Final = (1 << 32) - 1
 _XATTR: Final = b"SCHILY.xattr."
 
 Map = tuple[tuple[int, int], ...]
@@ -42,7 +43,7 @@ class Source(Protocol):
 class Member:
     """One member as the tar has it. `kind` is the type flag; `stored` the bytes that follow it.
 
-    `size` is that of the file; it differs from `stored` for a sparse file, which has a `sparse` map.
+    `size` is that of the file; a sparse file has less in the tar, and a `sparse` map.
     """
 
     name: bytes
@@ -153,10 +154,12 @@ class TarReader:
         return b"".join(parts)
 
     def _skip(self) -> None:
-        left = self._left + self._padding
+        left, padding = self._left, self._padding
         self._left = self._padding = 0
         while left:
             left -= len(self._some(left))
+        while padding and (self._at < len(self._data) or self._fill()):  # may be cut off at the end
+            padding -= len(self._some(padding))
 
     def _block(self) -> bytes | None:
         """The next header, checked; None at the end."""
@@ -204,10 +207,18 @@ class TarReader:
         )
         if meta.used:
             self._apply(member, meta)
-        if member.kind not in (b"0", b"S"):
+        if member.kind in b"123456":
             member.size = 0
-        if not 0 <= member.size <= _LARGEST or member.uid < 0 or member.gid < 0:
+        if not (
+            0 <= member.size <= _LARGEST
+            and 0 <= member.uid < _NO_ID
+            and 0 <= member.gid < _NO_ID
+            and 0 <= device[0] < 1 << 12
+            and 0 <= device[1] < 1 << 20
+        ):
             raise self.malformed("a number is negative or absurd")
+        if abs(member.mtime_ns) > _LARGEST:
+            member.mtime_ns = 0  # what Docker makes of it
         member.stored = self._left = member.size
         self._padding = -member.size % BLOCK
         if member.kind == b"S":
@@ -226,12 +237,11 @@ class TarReader:
         text = field.strip(b" \0")
         if not text:
             return 0
-        try:
-            if not text.isalnum():
-                text = text[: text.index(b"\0")]
-            return int(text, 8)
-        except ValueError:
-            raise self.malformed(f"the {what} of a header is no number") from None
+        if not text.isdigit():
+            text = text.partition(b"\0")[0].rstrip()
+        if not text.isdigit() or b"8" in text or b"9" in text:
+            raise self.malformed(f"the {what} of a header is no number")
+        return int(text, 8)
 
     def _read_meta(self, meta: _Meta, kind: bytes, size: int) -> None:
         if not 0 <= size <= _MOST_META:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Final
@@ -201,8 +201,7 @@ class _Scan:
         entries = self.entries
         for index, task in self.hashing:
             entries[index] = replace(entries[index], digest=task.result())
-        for same in self.inodes.values():
-            _link(entries, same)
+        link_names(entries, self.inodes.values())
         entries.sort(key=_by_path)
         return Diff(
             manifest=Manifest(tuple(entries)),
@@ -235,14 +234,17 @@ def linked(first: Entry, path: bytes) -> Entry:
     )
 
 
-def _link(entries: list[Entry], same: list[int]) -> None:
-    """Of the names of one inode the first in order is the file, the others are links to it."""
-    file = entries[same[0]]
-    first = min(same, key=lambda index: entries[index].path)
-    file = replace(file, path=entries[first].path)
-    for index in same:
-        entries[index] = linked(file, entries[index].path)
-    entries[first] = file
+def link_names(entries: list[Entry], inodes: Iterable[list[int]]) -> None:
+    """Of the entries that are one inode, the first by path stays a file, the others become links.
+
+    `inodes` gives the positions of those that are one; any of them may be the FILE.
+    """
+    for same in inodes:
+        file = next(entries[index] for index in same if entries[index].kind is Kind.FILE)
+        first = min(same, key=lambda index: entries[index].path)
+        file = replace(file, path=entries[first].path)
+        for index in same:
+            entries[index] = file if index == first else linked(file, entries[index].path)
 
 
 def _by_path(entry: Entry) -> bytes:

@@ -30,7 +30,9 @@ class Running:
 
 
 class Direct(abc.ABC):
-    """An operation that the layer cache has nothing to do with. `blocking`: it waits (for a network)."""
+    """An operation that the layer cache has nothing to do with. `blocking`: it waits (for a
+    network).
+    """
 
     blocking: ClassVar[bool] = False
 
@@ -65,7 +67,8 @@ class Memory(Protocol):
 class SingleFlight(Protocol):
     """Lets one builder at a time, of all processes, run the step with a key.
 
-    The context's value says whether another one was at it meanwhile; `waiting` is called when one is.
+    The context's value says whether another one was at it meanwhile; `waiting` is called when one
+    is.
     """
 
     def __call__(

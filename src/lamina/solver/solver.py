@@ -1,7 +1,7 @@
 """Solves vertices: inputs first, equal ones once, independent ones at the same time.
 
-One thread (the caller's) owns the state of the build: it computes keys and looks them up, which is all that
-a cached build does. What misses goes to a pool; its result comes back through a queue.
+One thread (the caller's) owns the state of the build: it computes keys and looks them up, which is
+all that a cached build does. What misses goes to a pool; its result comes back through a queue.
 
         ready ──key──▶ look up ──hit──▶ solved ──▶ whoever waited for it becomes ready
                           │                ▲

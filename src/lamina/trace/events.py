@@ -1,8 +1,9 @@
 """The events of a build.
 
-`rawjson` progress prints them one a line, so their form is a public format (version 1): every event is an
-object whose `type` says what it is; times are seconds since the build's start; `step` numbers the steps
-from 1 in the order in which they were first shown. Steps and events of one step arrive in order.
+`rawjson` progress prints them one a line, so their form is a public format (version 1): every event
+is an object whose `type` says what it is; times are seconds since the build's start; `step` numbers
+the steps from 1 in the order in which they were first shown. Steps and events of one step arrive in
+order.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class BuildStarted(_Event, frozen=True, kw_only=True, tag="build-started"):
 
 
 class StepStarted(_Event, frozen=True, kw_only=True, tag="step-started"):
-    """`name` as in BuildKit's progress (`[stage-0 3/5] RUN touch foo.txt`); `line` in `file`, 0: none."""
+    """`name` as in BuildKit's progress (`[stage-0 3/5] RUN touch foo.txt`); `line` in `file`, 0:
+    none.
+    """
 
     step: int
     name: str

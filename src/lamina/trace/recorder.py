@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from lamina.trace import events
@@ -78,10 +78,14 @@ class Recorder:
         self.emit(events.StepStarted(time=now, step=number, name=name, file=file, line=line))
         return Step(self, number, now)
 
-    @contextmanager
-    def internal(self, name: str) -> Iterator[Step]:
+    def internal(self, name: str) -> AbstractContextManager[Step]:
         """A step of the builder itself, such as `[internal] load build context`."""
-        step = self.step(f"[internal] {name}")
+        return self.step_of(f"[internal] {name}")
+
+    @contextmanager
+    def step_of(self, name: str) -> Iterator[Step]:
+        """A step that lasts as long as the block."""
+        step = self.step(name)
         try:
             yield step
         except BaseException as error:

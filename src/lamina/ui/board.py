@@ -8,7 +8,7 @@ from typing import assert_never
 
 from lamina.trace import events
 from lamina.trace.events import Event
-from lamina.ui.outline import why
+from lamina.ui.outline import SAME_RESULT, why
 from lamina.ui.printable import one_line, terminal_line
 
 TAIL = 6
@@ -87,7 +87,10 @@ class Board:
                 known = parts.setdefault(event.what, Part(event, event.time))
                 known.latest = event
             case events.StepFinished():
-                self.rows[event.step].finished = event
+                row = self.rows[event.step]
+                row.finished = event
+                if event.same:
+                    row.why = "; ".join(filter(None, [row.why, SAME_RESULT]))
             case _:
                 assert_never(event)
 

@@ -8,6 +8,8 @@ from lamina.trace.events import Warned
 from lamina.trace.verdict import Hit, Uncacheable, Verdict, sentence
 from lamina.ui.printable import encode, escaped
 
+SAME_RESULT = "same result as before: what follows stays cached"
+
 
 def why(verdict: Verdict) -> str:
     """Why a step was not in the cache; "" where there is nothing to say."""

@@ -1,10 +1,10 @@
 """Progress as plain text, in BuildKit's format: a block a step, numbered lines, one step at a time.
 
 Steps run at once, but one is shown at a time, so that their output can be read. The rules are those
-of BuildKit's `progressui`: a step that ended is shown at once; another one that runs takes over when
-the one shown ends, when it has waited for ten seconds, or when the one shown has had its fair share
-of time (five seconds, more for one that says more). A step that is left is marked by `...`, and
-named again on return. Added to it are the `why:` lines under steps that were not in the cache.
+of BuildKit's `progressui`: a step that ended is shown at once; another one that runs takes over
+when the one shown ends, when it has waited for ten seconds, or when the one shown has had its fair
+share of time (five seconds, more for one that says more). A step that is left is marked by `...`,
+and named again on return. Added to it are the `why:` lines under steps that were not in the cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO, assert_never
 
 from lamina.trace import events
 from lamina.trace.events import Event
-from lamina.ui.outline import failure_block, warnings_block, why
+from lamina.ui.outline import SAME_RESULT, failure_block, warnings_block, why
 from lamina.ui.quantities import render_amount, render_moment
 from lamina.ui.sink import Sink
 from lamina.ui.ticker import Ticker
@@ -181,7 +181,7 @@ class PlainProgress:
                 step = self._steps[event.step]
                 step.end_partial()
                 if event.same:
-                    step.add_line("same result as before: what follows stays cached")
+                    step.add_line(SAME_RESULT)
                 step.finished = event
             case _:
                 assert_never(event)

@@ -44,7 +44,7 @@ class QuietProgress:
 
     def _log(self, step: int) -> tempfile.SpooledTemporaryFile[bytes]:
         if step not in self._logs:
-            self._logs[step] = tempfile.SpooledTemporaryFile(  # noqa: SIM115: closed when the step ends
+            self._logs[step] = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed at the step's end
                 max_size=IN_MEMORY
             )
         return self._logs[step]

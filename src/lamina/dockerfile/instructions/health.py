@@ -59,8 +59,10 @@ def _retries(text: str) -> int:
     digits = text[1:] if text[0] in "+-" else text
     if not digits or digits.strip("0123456789"):
         raise InstructionError(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
-    if len(digits.lstrip("0")) > 10 or not -(2**31) <= int(text) < 2**31:
+    sign = -1 if text.startswith("-") else 1
+    significant = digits.lstrip("0") or "0"
+    if len(significant) > 10 or not -(2**31) <= (number := sign * int(significant)) < 2**31:
         raise InstructionError(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
-    if int(text) < 0:
-        raise InstructionError(f"--retries cannot be negative ({int(text)})")
-    return int(text)
+    if number < 0:
+        raise InstructionError(f"--retries cannot be negative ({number})")
+    return number

@@ -72,6 +72,7 @@ _KEYS = (
     *("uid", "gid", "src", "dst", "destination", "ro", "rw", "readwrite", "env"),
 )
 _MAX_UINT32 = 2**32 - 1
+_MAX_DIGITS = 11  # of 2**32 in octal
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -196,7 +197,8 @@ def _choice(choices: type[_Choice], problem: str, value: str) -> _Choice:
 
 def _number(key: str, value: str, *, base: int) -> int:
     digits = "01234567" if base == 8 else "0123456789"
-    if value and not value.strip(digits) and (number := int(value, base)) <= _MAX_UINT32:
+    is_number = value and not value.strip(digits) and len(value.lstrip("0")) <= _MAX_DIGITS
+    if is_number and (number := int(value.lstrip("0") or "0", base)) <= _MAX_UINT32:
         return number
     raise _Wrong(f"invalid value {value} for {key}")
 

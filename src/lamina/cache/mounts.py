@@ -1,0 +1,138 @@
+"""Cache mounts: folders that outlive builds, shared by all of them under real file locks.
+
+    mounts/<digest of id and platform>/id        what it is, for people
+                                       0/data    the folder itself
+                                       0/lock    held by `locked` and `private` users
+                                       1/data    another one, for a `private` user who found 0 taken
+
+A mount is identified by its id and platform alone. Owner and mode belong to whoever mounts it, and
+are set then: two steps that mount one id with different owners see the same files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lamina.errors import HostError, UserError
+from lamina.fs.lock import FileLock, lock, try_lock
+from lamina.graph.mounts import CacheMount, Sharing
+from lamina.oci.platform import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A cache mount in use. `fresh` is true when nobody has filled it yet."""
+
+    path: str
+    fresh: bool
+
+
+class CacheMounts:
+    """The cache mounts of a store. Safe for several threads and processes."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    @contextlib.contextmanager
+    def use(
+        self,
+        mount: CacheMount,
+        platform: Platform,
+        *,
+        fill: Callable[[str], None],
+        note: Callable[[str], None],
+        cancelled: threading.Event,
+    ) -> Iterator[Folder]:
+        """The folder of a mount, held as its `sharing` says until the block ends.
+
+        `fill` puts the first content into a new folder. `note` is told what the user should know.
+        """
+        home = self._home(mount.id, platform)
+        with contextlib.ExitStack() as held:
+            match mount.sharing:
+                case Sharing.SHARED:
+                    place = self._place(home, 0)
+                case Sharing.LOCKED:
+                    place = self._place(home, 0)
+                    held.enter_context(self._wait(place, mount, note, cancelled))
+                case Sharing.PRIVATE:
+                    place, taken = self._free(home, mount, note)
+                    held.enter_context(taken)
+            yield self._open(place, mount, fill)
+
+    def _home(self, name: str, platform: Platform) -> str:
+        identity = hashlib.sha256(f"{name}\n{platform}".encode("utf-8", "surrogateescape"))
+        home = os.path.join(self._root, identity.hexdigest()[:32])
+        if not os.path.isdir(home):
+            os.makedirs(home, exist_ok=True)
+            with open(f"{home}/id", "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(f"{name}\n{platform}\n")
+        return home
+
+    def _place(self, home: str, number: int) -> str:
+        place = f"{home}/{number}"
+        os.makedirs(place, exist_ok=True)
+        return place
+
+    def _wait(
+        self,
+        place: str,
+        mount: CacheMount,
+        note: Callable[[str], None],
+        cancelled: threading.Event,
+    ) -> FileLock:
+        taken = try_lock(f"{place}/lock")
+        if taken is not None:
+            return taken
+        note(f"waiting for the lock of cache mount {mount.id}")
+        taken = lock(f"{place}/lock", waiting=lambda seconds: not cancelled.is_set())
+        if taken is None:
+            raise UserError("canceled")
+        return taken
+
+    def _free(
+        self, home: str, mount: CacheMount, note: Callable[[str], None]
+    ) -> tuple[str, FileLock]:
+        """A copy that nobody uses; a new one, filled like the first, where all are taken."""
+        for number in range(10_000):
+            known = os.path.isdir(f"{home}/{number}")
+            place = self._place(home, number)
+            taken = try_lock(f"{place}/lock")
+            if taken is not None:
+                if number and not known:
+                    note(f"cache mount {mount.id} is in use: this step has a copy of its own")
+                return place, taken
+        raise HostError(f"all copies of cache mount {mount.id} are in use")
+
+    def _open(self, place: str, mount: CacheMount, fill: Callable[[str], None]) -> Folder:
+        path = f"{place}/data"
+        fresh = not os.path.isdir(path)
+        if fresh:
+            self._make(place, path, fill)
+        if not mount.read_only:
+            status = os.stat(path)
+            if (status.st_uid, status.st_gid) != (mount.uid, mount.gid):
+                os.chown(path, mount.uid, mount.gid)
+            if status.st_mode & 0o7777 != mount.mode:
+                os.chmod(path, mount.mode)
+        return Folder(path=path, fresh=fresh)
+
+    def _make(self, place: str, path: str, fill: Callable[[str], None]) -> None:
+        """Make the folder, whole or not at all; another process may be at it too."""
+        with contextlib.ExitStack() as stack:
+            taken = lock(f"{place}/making")
+            if taken is not None:
+                stack.enter_context(taken)
+            if os.path.isdir(path):
+                return
+            work = f"{path}.new"
+            if os.path.isdir(work):  # left by a builder that was killed
+                os.rename(work, f"{path}.old-{os.getpid()}-{threading.get_ident()}")
+            os.mkdir(work, 0o755)
+            fill(work)
+            os.rename(work, path)

@@ -1,0 +1,119 @@
+"""The flags of `docker buildx build`: those that work, those that change nothing, those refused."""
+
+from __future__ import annotations
+
+import click
+
+from lamina.errors import UsageError
+
+SUPPORTED = (
+    ("--add-host", "HOST:IP", "Add a line to /etc/hosts of the steps"),
+    ("--allow", "NAME", "Allow an entitlement (network.host)"),
+    ("--annotation", "KEY=VALUE", "Add an annotation to the image"),
+    ("--build-arg", "NAME[=VALUE]", "Set a build argument, by default to the variable's value"),
+    (
+        "--build-context",
+        "NAME=PATH",
+        "Another context: a directory, oci-layout:// or docker-image://",
+    ),
+    ("--label", "KEY=VALUE", "Add a label to the image"),
+    ("--no-cache-filter", "STAGE", "Run the steps of these stages anew"),
+    ("--output", "TYPE", "What to make: type=oci|docker|tar|local|image|cacheonly[,dest=PATH]"),
+    ("--platform", "OS/ARCH", "Build for these platforms"),
+    ("--secret", "SECRET", "A secret for the steps: id=ID[,src=FILE|,env=NAME]"),
+    ("--ssh", "ID", "An SSH agent or keys for the steps: default or ID=PATH[,PATH]"),
+    ("--tag", "NAME", "Name of the image in the local store"),
+    ("--ulimit", "NAME=LIMIT", "A resource limit of the steps: nofile=1024[:2048]"),
+)
+SINGLE = (
+    ("--file", "PATH", "The Dockerfile (default: Dockerfile in the context; - is standard input)"),
+    ("--iidfile", "FILE", "Write the image's ID to a file"),
+    ("--isolation", "DRIVER", "How steps are run: default, namespaces or oci (crun, runc)"),
+    ("--metadata-file", "FILE", "Write what came of the build to a file, as JSON"),
+    ("--network", "MODE", "Network of the steps: default, none or host"),
+    ("--progress", "MODE", "How progress is shown: auto, tty, plain, rawjson, quiet or none"),
+    ("--shm-size", "SIZE", "Size of /dev/shm of the steps"),
+    ("--target", "STAGE", "Build this stage and what it needs"),
+)
+SWITCHES = (
+    ("--load", "Put the image into the local store (as -t does)"),
+    ("--no-cache", "Run every step anew"),
+    ("--pull", "Look for newer base images"),
+    ("--quiet", "Print the image's ID only"),
+)
+SHORT = {"--file": "-f", "--output": "-o", "--quiet": "-q", "--tag": "-t"}
+
+NEEDS_DAEMON = "there is no daemon, so there is no builder to choose"
+NO_LIMITS = "limits of memory and CPU cannot be set"
+REFUSED = (
+    ("--builder", NEEDS_DAEMON),
+    ("--cache-from", "a cache outside the store cannot be read; the store's own is always used"),
+    ("--cache-to", "a cache outside the store cannot be written; the store's own always is"),
+    ("--cgroup-parent", "steps run in the cgroup of lamina itself"),
+    ("--cpu-period", NO_LIMITS),
+    ("--cpu-quota", NO_LIMITS),
+    ("--cpu-shares", NO_LIMITS),
+    ("--cpuset-cpus", NO_LIMITS),
+    ("--cpuset-mems", NO_LIMITS),
+    ("--memory", NO_LIMITS),
+    ("--memory-swap", NO_LIMITS),
+    ("--policy", "source policies are not evaluated"),
+    ("--print", "a build can be run, not described"),
+    ("--resource", NO_LIMITS),
+    ("--security-opt", "every step runs with Docker's default confinement"),
+)
+REFUSED_SWITCHES = (
+    ("--check", "build checks cannot be run"),
+    ("--push", "an image cannot be pushed; write it with --output type=oci,dest=FILE"),
+    ("--squash", "layers are not squashed; a last stage with COPY --from does the same"),
+)
+REFUSED_SHORT = {"--cpu-shares": "-c", "--memory": "-m"}
+WITHOUT_EFFECT = ("--compress", "--force-rm", "--rm")
+
+
+def build_options() -> list[click.Parameter]:
+    """The flags of `lamina build` and its one argument."""
+    several = [
+        click.Option(_names(name), metavar=metavar, help=text, multiple=True)
+        for name, metavar, text in SUPPORTED
+    ]
+    single = [
+        click.Option(_names(name), metavar=metavar, help=text) for name, metavar, text in SINGLE
+    ]
+    switches = [click.Option(_names(name), is_flag=True, help=text) for name, text in SWITCHES]
+    jobs = click.Option(
+        ["--jobs"], type=int, metavar="N", help="Steps to run at once (default: one a CPU)"
+    )
+    shown = sorted([*several, *single, *switches, jobs], key=lambda option: option.opts[-1])
+    return [*shown, *_attestations(), *_hidden(), click.Argument(["context"], nargs=-1)]
+
+
+def _names(name: str) -> list[str]:
+    return [SHORT[name], name] if name in SHORT else [name]
+
+
+def _attestations() -> list[click.Option]:
+    """Looked at in build_request: what they switch off is accepted."""
+    names = ("--attest", "--provenance", "--sbom", "--call")
+    return [click.Option([name], hidden=True, multiple=True) for name in names]
+
+
+def _hidden() -> list[click.Option]:
+    valued = [_refused(name, why, takes_value=True) for name, why in REFUSED]
+    switches = [_refused(name, why, takes_value=False) for name, why in REFUSED_SWITCHES]
+    nothing = [
+        click.Option([name], is_flag=True, hidden=True, expose_value=False)
+        for name in WITHOUT_EFFECT
+    ]
+    return [*valued, *switches, *nothing]
+
+
+def _refused(name: str, why: str, *, takes_value: bool) -> click.Option:
+    def refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        if value not in (None, (), False):
+            raise UsageError(f"{name} is not supported yet: {why}")
+
+    names = [REFUSED_SHORT[name], name] if name in REFUSED_SHORT else [name]
+    if takes_value:
+        return click.Option(names, hidden=True, expose_value=False, multiple=True, callback=refuse)
+    return click.Option(names, hidden=True, expose_value=False, is_flag=True, callback=refuse)

@@ -1,0 +1,185 @@
+"""Base images and named contexts: what a name in a Dockerfile stands for.
+
+An image is looked for in the local store first (unless --pull), then in its registry. What was
+found there is remembered in the store under its name, as `docker pull` does, so the next build asks
+nobody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import msgspec
+
+from lamina.content.errors import NotFound
+from lamina.content.layout import open_layout, parse_layout_address
+from lamina.content.source import ImageSource, ResolvedImage
+from lamina.control.store import IndexedBlobs, Store
+from lamina.dockerfile.base import Base
+from lamina.errors import UserError
+from lamina.exporter.blobs import ORIGIN
+from lamina.graph.ops import HttpOp, ImageOp, LocalOp, ScratchOp
+from lamina.graph.vertex import Vertex
+from lamina.layer.stack import Layer, Stack
+from lamina.oci.digest import Digest
+from lamina.oci.platform import Platform
+from lamina.oci.reference import Reference, parse_reference
+from lamina.ops.stacks import Progress
+from lamina.trace.recorder import Recorder
+
+_LAYOUT, _IMAGE = "oci-layout://", "docker-image://"
+_WEB = ("http://", "https://")
+
+
+@dataclass(slots=True)
+class ImageBases:
+    """Resolves names for the lowering, and fetches the layers of what it resolved.
+
+    `contexts` are the values of --build-context by familiar name.
+    """
+
+    store: Store
+    recorder: Recorder
+    contexts: Mapping[str, str]
+    pull: bool
+    registry: Callable[[], ImageSource]
+    stacks: dict[tuple[Digest, Platform], Stack] = field(default_factory=dict)
+    _sources: dict[Digest, tuple[ImageSource, Reference]] = field(default_factory=dict)
+    _resolved: dict[tuple[str, Platform], Base] = field(default_factory=dict)
+
+    def image(self, reference: Reference, platform: Platform, *, name: str) -> Base:
+        known = self._resolved.get((str(reference), platform))
+        if known is not None:
+            return known
+        with self.recorder.internal(f"load metadata for {reference}"):
+            source, image = self._find(reference, platform)
+        base = self._base(source, reference, image, origin=_origin(reference, image), name=name)
+        self._resolved[str(reference), platform] = base
+        return base
+
+    def named_context(self, name: str, platform: Platform) -> Base | None:
+        value = self.contexts.get(f"{familiar(name)}::{platform}") or self.contexts.get(
+            familiar(name)
+        )
+        if value is None:
+            return None
+        if value.startswith(_LAYOUT):
+            return self._layout(name, value, platform)
+        if value.startswith(_IMAGE):
+            return self._other_image(name, value.removeprefix(_IMAGE), platform)
+        if value.startswith(_WEB):
+            return Base(
+                vertex=Vertex(
+                    op=HttpOp(url=value, filename="context"), name=f"[context {name}] {value}"
+                )
+            )
+        if value.startswith("target:"):
+            raise UserError(f"--build-context {name}={value}: target: is for bake files")
+        if not os.path.isdir(value):
+            raise UserError(f"--build-context {name}={value}: there is no such directory")
+        label = f"[context {familiar(name)}] load from client"
+        return Base(vertex=Vertex(op=LocalOp(name=familiar(name)), name=label))
+
+    def fetch(self, layer: Layer, progress: Progress) -> None:
+        """Bring a layer's blob into the store (ops.stacks.Fetch)."""
+        blob = layer.blob
+        if blob is None or self.store.blobs.has(blob.digest):
+            return
+        source, reference = self._sources.get(blob.digest) or self._from_origin(layer.origin)
+        total = blob.size
+        source.fetch(reference, blob, self.store.blobs, progress=lambda done: progress(done, total))
+
+    def _find(self, reference: Reference, platform: Platform) -> tuple[ImageSource, ResolvedImage]:
+        images = self.store.images
+        if not self.pull:
+            try:
+                return images, images.resolve(reference, platform)
+            except NotFound:
+                pass
+        registry = self.registry()
+        image = registry.resolve(reference, platform)
+        self._remember(reference, image)
+        return registry, image
+
+    def _remember(self, reference: Reference, image: ResolvedImage) -> None:
+        """Keep the documents of a pulled image, and its name; its layers come when they are needed."""
+        self.store.blobs.put(image.config_data)
+        self.store.blobs.put(image.manifest_data)
+        annotations = {**image.descriptor.annotations, ORIGIN: _origin(reference, image)}
+        descriptor = msgspec.structs.replace(
+            image.descriptor, annotations=annotations, platform=image.platform
+        )
+        self.store.images.tag(reference, descriptor)
+
+    def _layout(self, name: str, value: str, platform: Platform) -> Base:
+        path, reference = parse_layout_address(value.removeprefix(_LAYOUT))
+        with self.recorder.internal(f"load metadata for {name} from {path}"):
+            source = open_layout(path)
+            image = source.resolve(reference, platform)
+        label = f"[context {familiar(name)}] {image.digest}"
+        return self._base(source, reference, image, origin=value, name=label)
+
+    def _other_image(self, name: str, value: str, platform: Platform) -> Base:
+        if value == "scratch":
+            return Base(vertex=Vertex(op=ScratchOp()))
+        reference = parse_reference(value).with_default_tag()
+        return self.image(reference, platform, name=f"[context {familiar(name)}] {reference}")
+
+    def _base(
+        self,
+        source: ImageSource,
+        reference: Reference,
+        image: ResolvedImage,
+        *,
+        origin: str,
+        name: str,
+    ) -> Base:
+        digest = image.descriptor.digest
+        self.stacks[digest, image.platform] = self._stack(source, reference, image, origin)
+        op = ImageOp(reference=str(reference), digest=digest, platform=image.platform)
+        label = name if "@" in name or name.startswith("[context") else f"{name}@{image.digest}"
+        return Base(vertex=Vertex(op=op, name=label), config=image.config)
+
+    def _stack(
+        self, source: ImageSource, reference: Reference, image: ResolvedImage, origin: str
+    ) -> Stack:
+        """An image's layers. Those that were made here are known by what they hold."""
+        made = IndexedBlobs(self.store.index)
+        stack = []
+        for layer in image.layers:
+            own = made.layer_of(layer.diff_id)
+            if own is not None and self.store.layers.has(own):
+                stack.append(Layer(id=own))
+                continue
+            self._sources[layer.descriptor.digest] = (source, reference)
+            stack.append(
+                Layer(
+                    id=layer.diff_id,
+                    blob=msgspec.structs.replace(layer.descriptor, annotations={}),
+                    origin=layer.descriptor.annotations.get(ORIGIN, origin),
+                )
+            )
+        return tuple(stack)
+
+    def _from_origin(self, origin: str) -> tuple[ImageSource, Reference]:
+        """The source of a layer that an earlier build resolved."""
+        if origin.startswith(_LAYOUT):
+            path, reference = parse_layout_address(origin.removeprefix(_LAYOUT))
+            return open_layout(path), reference
+        return self.registry(), parse_reference(origin)
+
+
+@cache
+def familiar(name: str) -> str:
+    """The name by which --build-context knows an image or a stage."""
+    try:
+        return parse_reference(name).familiar.removesuffix(":latest")
+    except UserError:
+        return name
+
+
+def _origin(reference: Reference, image: ResolvedImage) -> str:
+    return f"{reference.repository}@{image.descriptor.digest}"

@@ -1,0 +1,281 @@
+"""`lamina build`: from a request to images and outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgspec
+
+from lamina.cache.steps import StepCache
+from lamina.control import wiring
+from lamina.control.bases import ImageBases, familiar
+from lamina.control.inputs import Inputs, open_inputs
+from lamina.control.privileges import become_root
+from lamina.control.request import BuildOutcome, BuildRequest, OutputRequest
+from lamina.control.store import IndexedBlobs, KeyLocks, Store, new_log_folder, open_store
+from lamina.dockerfile.lower import lower
+from lamina.dockerfile.request import Lowered, LoweringRequest
+from lamina.executor.spec import Executor
+from lamina.exporter.annotations import parse_flags
+from lamina.exporter.blobs import LayerBlobs
+from lamina.exporter.image import BuiltImage
+from lamina.exporter.metadata import image_id, metadata
+from lamina.exporter.port import ExportContext, Exporter, ExportResult
+from lamina.fs.publish import publish_file
+from lamina.graph.ops import Limits
+from lamina.layer.stack import Stack
+from lamina.oci.config import ImageConfig
+from lamina.oci.platform import Platform, host_platform, parse_platform
+from lamina.ops.stacks import Stacks
+from lamina.solver.solver import Solver
+from lamina.trace.recorder import Recorder, Watcher
+
+
+def run_build(
+    request: BuildRequest,
+    *,
+    root: str,
+    watchers: tuple[Watcher, ...],
+    environ: Mapping[str, str],
+    stdin: BinaryIO,
+    stdout: BinaryIO,
+) -> BuildOutcome:
+    """Build, and write every output. The watchers see all that happens, the error included.
+
+    Raises LaminaError.
+    """
+    exporters = [(output, wiring.choose_exporter(output)) for output in _outputs(request)]
+    become_root()
+    store = open_store(root)
+    recorder = Recorder(watchers)
+    name = secrets.token_hex(13)
+    recorder.build_started(name)
+    try:
+        with _Build.open(request, store, recorder, environ, stdin) as build:
+            images, epoch = build.solve()
+            results = build.export(images, exporters, epoch, stdout)
+    except BaseException as error:
+        recorder.build_finished(str(error) or type(error).__name__)
+        raise
+    recorder.build_finished()
+    return _outcome(request, results, name, build.logs)
+
+
+def _outputs(request: BuildRequest) -> tuple[OutputRequest, ...]:
+    """What was asked for; without that, the image goes to the local image store."""
+    return request.outputs or (OutputRequest(type="image"),)
+
+
+@dataclass(slots=True)
+class _Build:
+    """One build, with everything it works with."""
+
+    request: BuildRequest
+    store: Store
+    recorder: Recorder
+    environ: Mapping[str, str]
+    inputs: Inputs
+    bases: ImageBases
+    stacks: Stacks
+    logs: str
+    platforms: tuple[Platform | None, ...]
+    host: Platform
+    executor: Executor | None = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls,
+        request: BuildRequest,
+        store: Store,
+        recorder: Recorder,
+        environ: Mapping[str, str],
+        stdin: BinaryIO,
+    ) -> Iterator[_Build]:
+        host = host_platform(os.uname().machine)
+        bases = ImageBases(
+            store=store,
+            recorder=recorder,
+            contexts={_context_name(name): value for name, value in request.named_contexts.items()},
+            pull=request.pull,
+            registry=wiring.registry(environ),
+        )
+        stacks = Stacks(
+            layers=store.layers,
+            blobs=store.blobs,
+            fetch=bases.fetch,
+            recorder=recorder,
+            locks=store.folder("locks"),
+        )
+        platforms = tuple(parse_platform(text, host=host) for text in request.platforms) or (None,)
+        with open_inputs(request, store, stdin) as inputs:
+            build = cls(
+                request=request,
+                store=store,
+                recorder=recorder,
+                environ=environ,
+                inputs=inputs,
+                bases=bases,
+                stacks=stacks,
+                logs=new_log_folder(store),
+                platforms=platforms,
+                host=host,
+            )
+            try:
+                yield build
+            finally:
+                if build.executor is not None:
+                    build.executor.close()
+
+    def solve(self) -> tuple[list[BuiltImage], int | None]:
+        """Build the image of every platform."""
+        with self.recorder.internal(f"load build definition from {self.inputs.dockerfile.name}"):
+            pass
+        lowered = [lower(self._lowering(platform), self.bases) for platform in self.platforms]
+        memory = StepCache(self.store.index, exists=self.stacks.exists)
+        solver = Solver(
+            provider=wiring.provider(
+                self.request,
+                self.store,
+                self.inputs,
+                self.bases,
+                self.stacks,
+                self._executor,
+                log=self._log,
+                environ=self.environ,
+            ),
+            memory=memory,
+            single_flight=KeyLocks(self.store.folder("locks")),
+            recorder=self.recorder,
+            jobs=self.request.jobs or max(4, os.cpu_count() or 1),
+        )
+        results = solver.solve([each.vertex for each in lowered])
+        memory.flush()
+        images = []
+        for each, stack in zip(lowered, results, strict=True):
+            assert isinstance(stack, tuple)
+            images.append(self._image(each, stack))
+        return images, lowered[0].epoch
+
+    def export(
+        self,
+        images: Sequence[BuiltImage],
+        exporters: Sequence[tuple[OutputRequest, Exporter]],
+        epoch: int | None,
+        stdout: BinaryIO,
+    ) -> list[ExportResult]:
+        blobs = LayerBlobs(
+            content=self.store.blobs,
+            layers=self.store.layers,
+            index=IndexedBlobs(self.store.index),
+            fetch=lambda layer: self.bases.fetch(layer, lambda done, total: None),
+        )
+        results = []
+        for output, exporter in exporters:
+            with self.recorder.step_of(f"exporting to {output.type}") as step:
+                context = ExportContext(
+                    content=self.store.blobs,
+                    blobs=blobs,
+                    view=self.stacks.view,
+                    store=self.store.images,
+                    names=self.request.tags,
+                    annotations=parse_flags(self.request.annotations),
+                    epoch=epoch,
+                    multi_platform=len(self.platforms) > 1,
+                    stdout=stdout,
+                    progress=lambda what, now, total: step.progress(
+                        what, now, total, done=now == total
+                    ),
+                )
+                results.append(exporter.export(images, context))
+        return results
+
+    def _lowering(self, platform: Platform | None) -> LoweringRequest:
+        request = self.request
+        return LoweringRequest(
+            dockerfile=self.inputs.dockerfile,
+            locus=self.inputs.locus,
+            target=request.target,
+            build_args=request.build_args,
+            labels=request.labels,
+            build_platform=self.host,
+            platform=platform,
+            multi_platform=len(self.platforms) > 1,
+            no_cache=request.no_cache,
+            no_cache_stages=request.no_cache_filter,
+            network=request.network,
+            hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
+            extra_hosts=request.extra_hosts,
+            limits=Limits(ulimits=request.ulimits, shm_size=request.shm_size),
+        )
+
+    def _image(self, lowered: Lowered, stack: Stack) -> BuiltImage:
+        base = sum(entry.created is not None for entry in lowered.config.history or ())
+        return BuiltImage(
+            platform=lowered.platform,
+            config=_dated(lowered.config, self._made(stack)),
+            stack=stack,
+            base_history=base if lowered.epoch is None else 0,
+        )
+
+    def _made(self, stack: Stack) -> float | None:
+        """When the newest layer was made; a cached build makes the same image, times included."""
+        layers = self.store.layers
+        return max(
+            (os.path.getmtime(layers.diff_dir(each.id)) for each in stack if not each.pulled),
+            default=None,
+        )
+
+    def _executor(self) -> Executor:
+        """The executor, made when the first step runs: a cached build needs none."""
+        if self.executor is None:
+            self.executor = wiring.choose_executor(self.request.isolation, self.store)
+        return self.executor
+
+    def _log(self, step: int) -> tuple[str, BinaryIO]:
+        path = f"{self.logs}/{step}.log"
+        return path, open(path, "ab")
+
+
+def _context_name(name: str) -> str:
+    """`name` or `name::platform`, the name in its familiar form."""
+    image, separator, platform = name.partition("::")
+    return f"{familiar(image)}{separator}{platform}"
+
+
+def _dated(config: ImageConfig, made: float | None) -> ImageConfig:
+    """The configuration with a time of its own, and its history with it."""
+    if made is None:
+        latest = next((e.created for e in reversed(config.history or ()) if e.created), None)
+        created = latest or _rfc3339(datetime.datetime.now(datetime.UTC).timestamp())
+    else:
+        created = _rfc3339(made)
+    history = tuple(
+        entry if entry.created else msgspec.structs.replace(entry, created=created)
+        for entry in config.history or ()
+    )
+    return msgspec.structs.replace(config, created=created, history=history)
+
+
+def _rfc3339(moment: float) -> str:
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _outcome(
+    request: BuildRequest, results: Sequence[ExportResult], name: str, logs: str
+) -> BuildOutcome:
+    """Write --iidfile and --metadata-file, and tell what was made."""
+    best = next((r for r in results if r.digest is not None), results[0])
+    facts = metadata(best, build_ref=f"default/default/{name}")
+    image = image_id(best)
+    if request.iidfile is not None:
+        publish_file(request.iidfile, (image or "").encode())
+    if request.metadata_file is not None:
+        publish_file(request.metadata_file, msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
+    return BuildOutcome(image_id=image, digest=best.digest, metadata=facts, logs=logs)

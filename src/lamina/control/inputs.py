@@ -1,0 +1,159 @@
+"""What a build reads: the Dockerfile, the ignore file and the build context."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from lamina.context.statindex import StatIndex, index_file
+from lamina.context.tree import ContextTree
+from lamina.control.request import BuildRequest
+from lamina.control.store import Store
+from lamina.dockerfile.ignorefile import parse_ignore_file
+from lamina.errors import UserError
+from lamina.source import SourceFile
+
+_GIT = ("git://", "git@", "ssh://", "github.com/")
+_WEB = ("http://", "https://")
+_MAX_DOCKERFILE = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """`locus` says which Dockerfile this is, for the cache."""
+
+    dockerfile: SourceFile
+    locus: str
+    context: ContextTree
+    trees: Mapping[str, ContextTree]
+
+
+@contextlib.contextmanager
+def open_inputs(request: BuildRequest, store: Store, stdin: BinaryIO) -> Iterator[Inputs]:
+    """Read the Dockerfile, and make the trees of all local contexts. Raises UserError."""
+    with contextlib.ExitStack() as held:
+        place = held.enter_context(_context(request, store, stdin))
+        dockerfile, ignore = _dockerfile(request, place, stdin)
+        context = held.enter_context(_tree(store, place.directory, ignore))
+        trees = {
+            name: held.enter_context(_tree(store, path, _read(f"{path}/.dockerignore")))
+            for name, path in request.named_contexts.items()
+            if os.path.isdir(path)
+        }
+        yield Inputs(
+            dockerfile=dockerfile,
+            locus=f"{place.name}:{dockerfile.name}",
+            context=context,
+            trees=trees,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """The context's directory; `dockerfile` where standard input or a URL gave that instead."""
+
+    directory: str
+    name: str
+    dockerfile: bytes | None = None
+
+
+@contextlib.contextmanager
+def _context(request: BuildRequest, store: Store, stdin: BinaryIO) -> Iterator[_Place]:
+    context = request.context
+    if context.startswith(_GIT) or (
+        context.startswith(_WEB) and context.partition("#")[0].endswith(".git")
+    ):
+        raise UserError(
+            f"a git repository as the build context is not supported yet: {context}",
+            hint="clone it, and give the directory",
+        )
+    if context == "-" or context.startswith(_WEB):
+        from lamina.control.remote_context import open_stream_context
+
+        with open_stream_context(context, store, stdin) as (directory, dockerfile):
+            yield _Place(directory=directory, name=context, dockerfile=dockerfile)
+        return
+    if not os.path.isdir(context):
+        missing = not os.path.exists(context)
+        raise UserError(
+            f'unable to prepare context: path "{context}" '
+            + ("not found" if missing else "is not a directory")
+        )
+    yield _Place(directory=context, name=os.path.realpath(context))
+
+
+def _dockerfile(
+    request: BuildRequest, place: _Place, stdin: BinaryIO
+) -> tuple[SourceFile, SourceFile | None]:
+    """The Dockerfile, and the ignore file that belongs to it."""
+    general = f"{place.directory}/.dockerignore"
+    if place.dockerfile is not None:
+        return SourceFile.decode("Dockerfile", place.dockerfile), _read(general)
+    wanted = request.dockerfile
+    if wanted == "-":
+        if request.context == "-":
+            raise UserError("standard input cannot be both the context and the Dockerfile")
+        return SourceFile.decode("Dockerfile", stdin.read(_MAX_DOCKERFILE)), _read(general)
+    if wanted is not None and wanted.startswith(_WEB):
+        from lamina.control.remote_context import fetch_dockerfile
+
+        return SourceFile.decode("Dockerfile", fetch_dockerfile(wanted)), _read(general)
+    path, name = _find(
+        wanted,
+        place.directory,
+        in_context=request.context == "-" or request.context.startswith(_WEB),
+    )
+    source = _read(path, name=name)
+    if source is None:
+        raise UserError(
+            f"failed to read dockerfile: open {name}: no such file or directory",
+            hint="name it with -f" if wanted is None else None,
+        )
+    return source, _read(f"{path}.dockerignore") or _read(general)
+
+
+def _find(wanted: str | None, directory: str, *, in_context: bool) -> tuple[str, str]:
+    """The path of the Dockerfile and what to call it. `dockerfile` in lower case will do too."""
+    if wanted is not None:
+        if in_context or (not os.path.exists(wanted) and os.path.exists(f"{directory}/{wanted}")):
+            return _inside(directory, wanted), wanted
+        return wanted, os.path.basename(wanted)
+    path = _inside(directory, "Dockerfile")
+    if not os.path.exists(path) and os.path.exists(f"{directory}/dockerfile"):
+        return f"{directory}/dockerfile", "dockerfile"
+    return path, "Dockerfile"
+
+
+def _inside(directory: str, name: str) -> str:
+    """A path of the context; a symlink in it leads nowhere outside."""
+    from lamina.fs.paths import resolve_in_root
+
+    inner = resolve_in_root(directory, os.fsencode(name).lstrip(b"/"))
+    return os.path.join(directory, os.fsdecode(inner))
+
+
+def _read(path: str, *, name: str | None = None) -> SourceFile | None:
+    """The file as text; None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_DOCKERFILE + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        raise UserError(f"failed to read {name or path}: it is a directory") from None
+    except OSError as error:
+        raise UserError(f"failed to read {name or path}: {error.strerror}") from None
+    if len(data) > _MAX_DOCKERFILE:
+        raise UserError(f"{path} is too large for what it should be")
+    return SourceFile.decode(name or os.path.basename(path), data)
+
+
+@contextlib.contextmanager
+def _tree(store: Store, directory: str, ignore: SourceFile | None) -> Iterator[ContextTree]:
+    matcher = parse_ignore_file(ignore) if ignore is not None else None
+    index = StatIndex(index_file(store.folder("contexts"), directory))
+    with ContextTree(directory, ignore=matcher, index=index) as tree:
+        yield tree

@@ -1,0 +1,134 @@
+"""The store on disk: where everything is that outlives a build.
+
+ROOT/images/    an OCI image layout: names, manifests, configurations, pulled and exported blobs
+     layers/    unpacked layers and their manifests
+     index.db   key → record, and what was computed from layers
+     mounts/    cache mounts
+     contexts/  digests of context files by their stat
+     logs/      whole outputs of steps, a folder a build
+     locks/     one file a step that runs, or layer that is unpacked
+     executor/  the sandbox's own
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lamina.cache.index import Index, KnownBlob
+from lamina.cache.mounts import CacheMounts
+from lamina.content.images import ImageStore
+from lamina.content.store import BlobStore
+from lamina.errors import HostError
+from lamina.exporter.blobs import BlobFacts
+from lamina.fs.lock import lock
+from lamina.oci.digest import Digest, encoded, parse_digest
+from lamina.snapshot.store import LayerStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The parts of a store, opened."""
+
+    root: str
+    blobs: BlobStore
+    images: ImageStore
+    layers: LayerStore
+    index: Index
+    mounts: CacheMounts
+
+    def folder(self, name: str) -> str:
+        path = os.path.join(self.root, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+
+def open_store(root: str) -> Store:
+    """Open a store, making it where there is none. Raises HostError."""
+    root = os.path.abspath(root)
+    try:
+        for name in ("", "layers", "mounts", "contexts", "logs", "locks", "executor"):
+            os.makedirs(os.path.join(root, name), mode=0o711 if not name else 0o700, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"cannot use the store {root}: {error.strerror}",
+            hint="choose another place with --root or LAMINA_ROOT",
+        ) from None
+    blobs = BlobStore(os.path.join(root, "images"))
+    return Store(
+        root=root,
+        blobs=blobs,
+        images=ImageStore(blobs),
+        layers=LayerStore(os.path.join(root, "layers")),
+        index=Index(os.path.join(root, "index.db")),
+        mounts=CacheMounts(os.path.join(root, "mounts")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedBlobs:
+    """Remembers in the index which blobs were made of layers (exporter.blobs.BlobIndex)."""
+
+    index: Index
+
+    def get(self, layer: Digest, form: str) -> BlobFacts | None:
+        known = self.index.blob(layer, form)
+        if known is None:
+            return None
+        return BlobFacts(digest=known.digest, size=known.size, diff_id=known.diff_id)
+
+    def put(self, layer: Digest, form: str, facts: BlobFacts) -> None:
+        blob = KnownBlob(digest=facts.digest, size=facts.size, diff_id=facts.diff_id)
+        self.index.add_blob(layer, form, blob)
+
+    def layer_of(self, diff_id: Digest) -> Digest | None:
+        known = self.index.memo("layer", bytes.fromhex(encoded(diff_id)))
+        return None if known is None else parse_digest(known.decode())
+
+    def put_layer(self, diff_id: Digest, layer: Digest) -> None:
+        self.index.add_memo("layer", bytes.fromhex(encoded(diff_id)), layer.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLocks:
+    """One builder at a time runs the step with a key (solver.port.SingleFlight)."""
+
+    folder: str
+
+    @contextlib.contextmanager
+    def __call__(
+        self, key: Digest, *, waiting: Callable[[], None], cancelled: threading.Event
+    ) -> Iterator[bool]:
+        told = False
+
+        def wait(seconds: float) -> bool:
+            nonlocal told
+            if not told:
+                waiting()
+                told = True
+            return not cancelled.is_set()
+
+        taken = lock(os.path.join(self.folder, encoded(key)), waiting=wait)
+        try:
+            yield told
+        finally:
+            if taken is not None:
+                taken.remove()
+
+
+def new_log_folder(store: Store, *, keep: int = 50) -> str:
+    """A folder for the outputs of a build's steps; the oldest of more than `keep` are removed."""
+    logs = store.folder("logs")
+    name = time.strftime("%Y%m%d-%H%M%S-") + f"{os.getpid()}"
+    path = os.path.join(logs, name)
+    os.makedirs(path, exist_ok=True)
+    for old in sorted(os.listdir(logs))[:-keep]:
+        with contextlib.suppress(OSError):
+            for file in os.listdir(os.path.join(logs, old)):
+                os.unlink(os.path.join(logs, old, file))
+            os.rmdir(os.path.join(logs, old))
+    return path

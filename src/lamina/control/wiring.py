@@ -1,0 +1,181 @@
+"""The one place where drivers are chosen: executor, snapshotter, registry, outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
+
+from lamina.content.source import ImageSource
+from lamina.control.bases import ImageBases
+from lamina.control.inputs import Inputs
+from lamina.control.request import BuildRequest, OutputRequest
+from lamina.control.store import Store
+from lamina.errors import UsageError
+from lamina.executor.spec import Executor
+from lamina.exporter.port import Exporter
+from lamina.graph.ops import (
+    CopyOp,
+    ExecOp,
+    HttpOp,
+    ImageOp,
+    LocalOp,
+    MakeDirOp,
+    MergeOp,
+    ScratchOp,
+)
+from lamina.graph.vertex import Vertex
+from lamina.ops.bind import Binder
+from lamina.ops.copy import Copy
+from lamina.ops.download import Download
+from lamina.ops.makedir import MakeDir
+from lamina.ops.run import Run, Workshop
+from lamina.ops.secrets import Agents, SecretPlace, Secrets
+from lamina.ops.sources import Given, Merge
+from lamina.ops.stacks import Stacks
+from lamina.snapshot.snapshotter import Snapshotter, open_snapshotter
+from lamina.solver.port import Cached, Direct, Provider
+
+
+def choose_executor(isolation: str, store: Store) -> Executor:
+    """`default` is the embedded driver; `oci` the first OCI runtime that works. Raises UsageError."""
+    state = store.folder("executor")
+    match isolation:
+        case "default" | "namespaces":
+            from lamina.executor.namespaces import NamespacesExecutor
+
+            return NamespacesExecutor(state=state)
+        case "oci":
+            from lamina.executor.oci import OciExecutor
+
+            return OciExecutor(state=state)
+        case _:
+            raise UsageError(
+                f"unknown isolation {isolation!r}", hint="known are default, namespaces and oci"
+            )
+
+
+def choose_snapshotter(store: Store) -> Snapshotter:
+    return open_snapshotter(store.layers)
+
+
+def registry(environ: Mapping[str, str]) -> Callable[[], ImageSource]:
+    """Makes the client of the registries when it is first needed."""
+    made: list[ImageSource] = []
+
+    def open_registry() -> ImageSource:
+        if not made:
+            from lamina.registry.source import RegistrySource
+
+            made.append(RegistrySource(environ=environ))
+        return made[0]
+
+    return open_registry
+
+
+def choose_exporter(output: OutputRequest) -> Exporter:
+    """Raises UsageError for an unknown type or attribute."""
+    match output.type:
+        case "oci":
+            from lamina.exporter.oci import OciExporter
+
+            return OciExporter.parse(output.dest, output.attributes)
+        case "docker":
+            from lamina.exporter.docker import DockerExporter
+
+            return DockerExporter.parse(output.dest, output.attributes)
+        case "tar":
+            from lamina.exporter.tar import TarExporter
+
+            return TarExporter.parse(output.dest, output.attributes)
+        case "local":
+            from lamina.exporter.local import LocalExporter
+
+            return LocalExporter.parse(output.dest, output.attributes)
+        case "image":
+            from lamina.exporter.store import StoreExporter
+
+            return StoreExporter.parse(output.dest, output.attributes)
+        case "cacheonly":
+            from lamina.exporter.cacheonly import CacheOnlyExporter
+
+            return CacheOnlyExporter.parse(output.dest, output.attributes)
+        case _:
+            raise UsageError(
+                f"unknown output type {output.type!r}",
+                hint="known are oci, docker, tar, local, image and cacheonly",
+            )
+
+
+def provider(
+    request: BuildRequest,
+    store: Store,
+    inputs: Inputs,
+    bases: ImageBases,
+    stacks: Stacks,
+    executor: Callable[[], Executor],
+    *,
+    log: Callable[[int], tuple[str, BinaryIO]],
+    environ: Mapping[str, str],
+) -> Provider:
+    """Makes operations executable with the drivers of this build."""
+    workshop = Workshop(
+        binder=Binder(stacks=stacks, index=store.index),
+        snapshotter=choose_snapshotter(store),
+        executor=executor,
+        cache_mounts=store.mounts,
+        secrets=Secrets(
+            places={s.id: SecretPlace(path=s.path, env=s.env) for s in request.secrets},
+            environ=environ,
+        ),
+        agents=_agents(request, environ),
+        log=log,
+    )
+
+    def provide(vertex: Vertex) -> Direct | Cached:
+        based = bool(vertex.inputs) and isinstance(vertex.inputs[0].op, ImageOp)
+        match vertex.op:
+            case ScratchOp():
+                return Given(())
+            case ImageOp() as op:
+                return Given(bases.stacks[op.digest, op.platform])
+            case LocalOp() as op:
+                return Given(inputs.context if op.name == "context" else inputs.trees[op.name])
+            case HttpOp() as op:
+                return Download(op, store.layers, store.index)
+            case CopyOp() as op:
+                return Copy(op, stacks, store.index, based)
+            case MakeDirOp() as op:
+                return MakeDir(op, stacks, based)
+            case ExecOp() as op:
+                return Run(op, workshop, based)
+            case MergeOp():
+                return Merge()
+
+    return provide
+
+
+def _agents(request: BuildRequest, environ: Mapping[str, str]) -> Agents:
+    sockets, keys = {}, {}
+    for source in request.ssh:
+        if not source.paths:
+            agent = environ.get("SSH_AUTH_SOCK")
+            if not agent:
+                raise UsageError(
+                    f"--ssh {source.id}: there is no SSH agent (SSH_AUTH_SOCK is not set)"
+                )
+            sockets[source.id] = agent
+        elif len(source.paths) == 1 and _is_socket(source.paths[0]):
+            sockets[source.id] = source.paths[0]
+        else:
+            keys[source.id] = source.paths
+    return Agents(sockets=sockets, keys=keys)
+
+
+def _is_socket(path: str) -> bool:
+    import stat
+
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        raise UsageError(f"--ssh: {path}: {error.strerror}") from None

@@ -1,0 +1,67 @@
+"""Bind mounts of a RUN step: files of another stage, of an image, or of the context made a layer."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from lamina.cache.index import Index
+from lamina.cachekey.key import Listing, Part
+from lamina.executor.spec import OverlayMount
+from lamina.graph.mounts import BindMount
+from lamina.graph.ops import TreeSource
+from lamina.layer.stack import Stack
+from lamina.oci.digest import parse_digest
+from lamina.ops.copying.select import select
+from lamina.ops.listing import listed_files
+from lamina.ops.stacks import Stacks, identity
+
+_MEMO = "subtree"
+
+
+@dataclass(frozen=True, slots=True)
+class Binder:
+    """Makes bind mounts, and the parts of keys that they are."""
+
+    stacks: Stacks
+    index: Index
+
+    def part(self, mount: BindMount, source: Stack) -> tuple[Part, tuple[Listing, ...]]:
+        """The part of a key that a mount is. Raises UserError where the source does not exist."""
+        if len(source) == 1 and not source[0].pulled:
+            made = source[0].id
+            listing = Listing(
+                f"files:{mount.target}",
+                identity(source),
+                lambda: listed_files(self.stacks.layers.manifest(made).entries),
+            )
+            return Part(listing.part, listing.digest), (listing,)
+        if mount.source == "/":
+            return Part(f"input:{mount.target}", identity(source)), ()
+        return Part(f"input:{mount.target}", self._subtree(mount.source, source)), ()
+
+    def mount(self, mount: BindMount, source: Stack, held: ExitStack) -> OverlayMount:
+        """The mount for the sandbox. What is written to it goes with `held`."""
+        self.stacks.ensure(source)
+        upper = work = None
+        if not mount.read_only:
+            scratch = held.enter_context(self.stacks.layers.work())
+            upper, work = scratch.diff, scratch.work
+        return OverlayMount(
+            lower=self.stacks.lower(source),
+            upper=upper,
+            work=work,
+            target=mount.target,
+            subpath=mount.source,
+        )
+
+    def _subtree(self, path: str, source: Stack) -> str:
+        """The digest of what is at `path` in a stack; computed once, for layers never change."""
+        pure = hashlib.sha256(f"{identity(source)}\n{path}".encode("utf-8", "surrogateescape"))
+        known = self.index.memo(_MEMO, pure.digest())
+        if known is not None:
+            return parse_digest(known.decode())
+        digest = select(self.stacks.view(source), TreeSource(input=0, path=path)).digest
+        self.index.add_memo(_MEMO, pure.digest(), digest.encode())
+        return digest

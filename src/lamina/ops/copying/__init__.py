@@ -1,0 +1,1 @@
+"""COPY, ADD and WORKDIR: which files are taken, and the layer that they make."""

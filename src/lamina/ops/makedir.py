@@ -1,0 +1,38 @@
+"""WORKDIR: a directory, and its parents, where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lamina.cachekey.key import CacheKey, Part
+from lamina.graph.ops import MakeDirOp
+from lamina.layer.stack import Layer, Stack
+from lamina.ops.copying.makedir import make_directory
+from lamina.ops.parent import parent_part
+from lamina.ops.stacks import Stacks
+from lamina.solver.port import Cached, Result, Running
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDir(Cached):
+    """One WORKDIR. `base` says that the input below it is an image as it was resolved."""
+
+    op: MakeDirOp
+    stacks: Stacks
+    base: bool
+
+    def key(self, inputs: Sequence[Result]) -> CacheKey:
+        below = inputs[0]
+        assert isinstance(below, tuple)
+        op = self.op
+        facts = f"{op.path} {op.mode:o} {op.owner or ''} {'' if op.epoch is None else op.epoch}"
+        return CacheKey((parent_part(below, base=self.base), Part("instruction", facts)))
+
+    def run(self, inputs: Sequence[Result], running: Running) -> Stack:
+        below = inputs[0]
+        assert isinstance(below, tuple)
+        with self.stacks.layers.work() as work:
+            manifest = make_directory(self.op, self.stacks.view(below), work.diff)
+            layer = self.stacks.layers.publish(work, manifest)
+        return (*below, Layer(id=layer))

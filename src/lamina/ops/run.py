@@ -1,0 +1,235 @@
+"""RUN: a process in a sandbox, on top of the layers below it; what it changes becomes a layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from lamina.cache.mounts import CacheMounts
+from lamina.cachekey.key import CacheKey, Listing, Part
+from lamina.errors import StepFailed
+from lamina.executor.spec import (
+    BindMount,
+    ContainerSpec,
+    Executor,
+    FileMount,
+    Mount,
+    Network,
+    Process,
+    TmpfsMount,
+    Ulimit,
+)
+from lamina.graph import mounts as m
+from lamina.graph.ops import CopyOp, ExecOp, TreeSource
+from lamina.layer.stack import Layer, Stack
+from lamina.ops.bind import Binder
+from lamina.ops.copying.select import select
+from lamina.ops.copying.write import write
+from lamina.ops.parent import parent_part
+from lamina.ops.secrets import Agents, Secrets
+from lamina.snapshot.snapshotter import Snapshotter
+from lamina.solver.port import Cached, Result, Running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What all RUN steps of a build share.
+
+    `log` opens the file that takes the whole output of the step with a number, and names it.
+    """
+
+    binder: Binder
+    snapshotter: Snapshotter
+    executor: Callable[[], Executor]
+    cache_mounts: CacheMounts
+    secrets: Secrets
+    agents: Agents
+    log: Callable[[int], tuple[str, BinaryIO]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Cached):
+    """One RUN step. `base` says that the input below it is an image as it was resolved."""
+
+    op: ExecOp
+    workshop: Workshop
+    base: bool
+
+    def key(self, inputs: Sequence[Result]) -> CacheKey:
+        """Never part of the key: values of secrets, contents of cache mounts, their ids and
+        sharing,
+        proxies, addresses of extra hosts."""
+        op, listings = self.op, list[Listing]()
+        parts = [
+            parent_part(_stack(inputs[0]), base=self.base),
+            Part("instruction", json.dumps(op.args, ensure_ascii=False)),
+            Part("directory", op.cwd),
+            Part("user", op.user),
+            Part("platform", str(op.platform)),
+        ]
+        if op.network != "default":
+            parts.append(Part("network", op.network))
+        if op.hostname:
+            parts.append(Part("hostname", op.hostname))
+        if op.extra_hosts:
+            parts.append(Part("hosts", " ".join(name for name, _ in op.extra_hosts)))
+        if op.limits.ulimits or op.limits.shm_size:
+            parts.append(Part("limits", repr(op.limits)))
+        for variable in op.env:
+            kind = "argument" if variable.argument else "env"
+            parts.append(Part(f"{kind}:{variable.name}", variable.value))
+        for mount in op.mounts:
+            parts.append(Part(f"mount:{_place(mount)}", _describe(mount)))
+            if isinstance(mount, m.BindMount):
+                part, found = self.workshop.binder.part(mount, _stack(inputs[mount.input]))
+                parts.append(part)
+                listings += found
+        return CacheKey(tuple(parts), tuple(listings))
+
+    def run(self, inputs: Sequence[Result], running: Running) -> Stack:
+        shop, op = self.workshop, self.op
+        below = _stack(inputs[0])
+        shop.binder.stacks.ensure(below)
+        with ExitStack() as held:
+            mounts, variables = self._mounts(inputs, running, held)
+            active = held.enter_context(shop.snapshotter.prepare(below))
+            spec = ContainerSpec(
+                root=active.root,
+                mounts=mounts,
+                process=Process(
+                    args=op.args,
+                    env=_environment(op, variables),
+                    cwd=op.cwd,
+                    user=op.user,
+                ),
+                network=Network.NONE if op.network == "none" else Network.HOST,
+                hostname=op.hostname,
+                extra_hosts=op.extra_hosts,
+                ulimits=tuple(Ulimit(name=n, soft=s, hard=h) for n, s, h in op.limits.ulimits),
+                shm_size=op.limits.shm_size,
+            )
+            self._execute(spec, running)
+            return (*below, Layer(id=active.commit()))
+
+    def _execute(self, spec: ContainerSpec, running: Running) -> None:
+        path, log = self.workshop.log(running.step.number)
+        with log:
+
+            def output(stream: int, data: bytes) -> None:
+                log.write(data)
+                running.step.output(stream, data)
+
+            status = self.workshop.executor().run(spec, output=output, cancelled=running.cancelled)
+        if not status.code:
+            return
+        command = " ".join(self.op.args)
+        reason = f"exit code: {status.code}"
+        if status.oom_killed:
+            reason += " (killed: out of memory)"
+        raise StepFailed(
+            f"process {json.dumps(command, ensure_ascii=False)} did not complete "
+            f"successfully: {reason}",
+            exit_status=status.code,
+            hint=f"its whole output is in {path}",
+        )
+
+    def _mounts(
+        self, inputs: Sequence[Result], running: Running, held: ExitStack
+    ) -> tuple[tuple[Mount, ...], list[tuple[str, str]]]:
+        """The mounts for the sandbox, and the variables that some of them set."""
+        mounts: list[Mount] = []
+        variables: list[tuple[str, str]] = []
+        for mount in self._in_lock_order(self.op.mounts):
+            match mount:
+                case m.BindMount():
+                    source = _stack(inputs[mount.input])
+                    mounts.append(self.workshop.binder.mount(mount, source, held))
+                case m.CacheMount():
+                    mounts.append(self._cache(mount, inputs, running, held))
+                case m.TmpfsMount():
+                    mounts.append(TmpfsMount(target=mount.target, size=mount.size))
+                case m.SecretMount():
+                    value = self.workshop.secrets.value(mount)
+                    if value is not None and mount.target is not None:
+                        mounts.append(_secret_file(mount, mount.target, value))
+                    if value is not None and mount.env is not None:
+                        variables.append((mount.env, value.decode("utf-8", "surrogateescape")))
+                case m.SshMount():
+                    socket = held.enter_context(self.workshop.agents.socket(mount))
+                    if socket is not None:
+                        variables.append(("SSH_AUTH_SOCK", mount.target))
+                        mounts.append(
+                            BindMount(source=socket, target=mount.target, read_only=False)
+                        )
+        # An outer target must be there before one that lies in it.
+        mounts.sort(key=lambda each: each.target.rstrip("/").count("/"))
+        return tuple(mounts), variables
+
+    @staticmethod
+    def _in_lock_order(mounts: Sequence[m.Mount]) -> list[m.Mount]:
+        """Cache mounts sorted by id: two steps that lock the same ones never wait for each other."""
+        return sorted(mounts, key=lambda each: each.id if isinstance(each, m.CacheMount) else "")
+
+    def _cache(
+        self, mount: m.CacheMount, inputs: Sequence[Result], running: Running, held: ExitStack
+    ) -> BindMount:
+        folder = held.enter_context(
+            self.workshop.cache_mounts.use(
+                mount,
+                self.op.platform,
+                fill=lambda directory: self._fill(mount, inputs, directory),
+                note=running.step.note,
+                cancelled=running.cancelled,
+            )
+        )
+        return BindMount(source=folder.path, target=mount.target, read_only=mount.read_only)
+
+    def _fill(self, mount: m.CacheMount, inputs: Sequence[Result], directory: str) -> None:
+        """Give a new cache mount the content that its `from` and `source` say."""
+        if mount.input is None:
+            return
+        stacks = self.workshop.binder.stacks
+        source = TreeSource(input=1, path=mount.source)
+        selection = select(stacks.view(_stack(inputs[mount.input])), source)
+        write(CopyOp(sources=(source,), dest="/"), [selection], stacks.view(()), directory)
+
+
+def _stack(result: Result) -> Stack:
+    assert isinstance(result, tuple)
+    return result
+
+
+def _place(mount: m.Mount) -> str:
+    if isinstance(mount, m.SecretMount):
+        return mount.target or f"${mount.env}"
+    return mount.target
+
+
+def _describe(mount: m.Mount) -> str:
+    """What of a mount is part of the key, besides the files of a bind mount."""
+    match mount:
+        case m.BindMount():
+            return f"bind {mount.source} {'ro' if mount.read_only else 'rw'}"
+        case m.CacheMount():
+            return f"cache {'ro' if mount.read_only else 'rw'}"
+        case m.TmpfsMount():
+            return f"tmpfs {mount.size}"
+        case m.SecretMount():
+            return f"secret {mount.id} {mount.env or ''} {mount.mode:o} {mount.uid}:{mount.gid}"
+        case m.SshMount():
+            return f"ssh {mount.id} {mount.mode:o} {mount.uid}:{mount.gid}"
+
+
+def _secret_file(mount: m.SecretMount, target: str, value: bytes) -> FileMount:
+    return FileMount(target=target, content=value, mode=mount.mode, uid=mount.uid, gid=mount.gid)
+
+
+def _environment(op: ExecOp, variables: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Later ones win: proxies, what the Dockerfile says, what mounts set."""
+    pairs = dict(op.proxies)
+    pairs |= {variable.name: variable.value for variable in op.env}
+    pairs |= dict(variables)
+    return tuple(pairs.items())

@@ -1,0 +1,54 @@
+"""Where a registry listens, by the domain of a reference."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from lamina.oci.reference import DOCKER_HUB
+
+_HUB_API = "registry-1.docker.io"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The API of one registry: `https://registry-1.docker.io` for the domain `docker.io`."""
+
+    domain: str
+    scheme: str
+    authority: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+def api_authority(domain: str) -> str:
+    """`host[:port]` to connect to."""
+    return _HUB_API if domain == DOCKER_HUB else domain
+
+
+def host_of(authority: str) -> str:
+    """The host without its port and without the brackets of an IPv6 address."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]
+
+
+def is_loopback(authority: str) -> bool:
+    """Whether `host[:port]` is this machine, where plain HTTP is no risk."""
+    host = host_of(authority).lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def credential_keys(domain: str) -> tuple[str, ...]:
+    """Under which names credentials for a registry are kept, the usual one first."""
+    if domain == DOCKER_HUB:
+        hub = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", _HUB_API)
+        return (*hub, f"https://{_HUB_API}", "https://docker.io")
+    return (domain, f"https://{domain}", f"http://{domain}")

@@ -1,0 +1,42 @@
+"""Which user and group ids exist in the user namespace of this process (user_namespaces(7))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_ALL: Final = 1 << 32
+
+Ranges = tuple[tuple[int, int], ...]
+"""First id inside, and how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdMaps:
+    users: Ranges
+    groups: Ranges
+
+    @property
+    def complete(self) -> bool:
+        """Whether every id exists, as outside of any user namespace."""
+        return _is_complete(self.users) and _is_complete(self.groups)
+
+    def has_user(self, uid: int) -> bool:
+        return any(first <= uid < first + count for first, count in self.users)
+
+    def has_group(self, gid: int) -> bool:
+        return any(first <= gid < first + count for first, count in self.groups)
+
+
+def read_id_maps() -> IdMaps:
+    return IdMaps(users=_read("/proc/self/uid_map"), groups=_read("/proc/self/gid_map"))
+
+
+def _is_complete(ranges: Ranges) -> bool:
+    return sum(count for _, count in ranges) >= _ALL - 1
+
+
+def _read(path: str) -> Ranges:
+    with open(path, encoding="ascii") as file:
+        lines = [line.split() for line in file]
+    return tuple((int(inside), int(count)) for inside, _, count in lines)

@@ -1,0 +1,258 @@
+"""Unpacked layers on disk, by id.
+
+    <root>/layers/<name>/diff/      the layer in overlay form
+    <root>/layers/<name>/manifest   "lamina layer 1\\n", 32 bytes of the id, the entries in msgpack
+    <root>/work/<unique>/{diff,work}    what is being made, with <unique>.lock held by its maker
+
+A layer appears by one rename, whole, and never changes. `name` are the first 132 bits of the id in
+22 characters: a kernel without `lowerdir+` must fit the names of 127 layers into one page.
+Rejected: one directory per id prefix (longer names), the id in hexadecimal (64 characters).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from lamina.errors import HostError
+from lamina.fs.lock import FileLock, lock, locked, try_lock
+from lamina.fs.publish import publish_directory
+from lamina.fs.remove import remove_tree
+from lamina.layer.entry import Entry, Kind, Manifest, decode_manifest, encode_manifest
+from lamina.oci.digest import Digest, digest_from, encoded
+from lamina.snapshot.idmap import IdMaps, read_id_maps
+
+_MAGIC: Final = b"lamina layer 1\n"
+_ID: Final = 32
+_MOST_KEPT: Final = 100_000
+
+
+class WorkDir:
+    """A directory on the file system of the layers to make one in: `diff` and `work` are empty.
+
+    It goes at the end of the `with` block (or with `close`), unless it was published.
+    """
+
+    def __init__(self, path: str, held: FileLock) -> None:
+        self.path = path
+        self.diff = f"{path}/diff"
+        self.work = f"{path}/work"
+        self._lock = held
+
+    def close(self) -> None:
+        remove_tree(self.path)
+        self._lock.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class LayerStore:
+    """The layers below `root`. Safe for several threads and processes."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+        self._layers = f"{self.root}/layers"
+        self._works = f"{self.root}/work"
+        self._ready = False
+        self._guard = threading.Lock()
+        self._kept: dict[Digest, Manifest] = {}
+        self._maps: IdMaps | None = None
+
+    def has(self, layer: Digest) -> bool:
+        """Whether the layer is there, unpacked."""
+        return layer in self._kept or self._read_id(_name(layer)) == layer
+
+    def ids(self) -> Iterator[Digest]:
+        """All layers, in no order."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._layers):
+                layer = self._read_id(name)
+                if layer is not None:
+                    yield layer
+
+    def diff_dir(self, layer: Digest) -> str:
+        """The directory that an overlay takes as a lower one."""
+        return f"{self._layers}/{_name(layer)}/diff"
+
+    def manifest(self, layer: Digest) -> Manifest:
+        """What is in the layer. Raises HostError where it is gone or damaged."""
+        kept = self._kept.get(layer)
+        if kept is not None:
+            return kept
+        path = f"{self._layers}/{_name(layer)}/manifest"
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+            if not data.startswith(_MAGIC + bytes.fromhex(encoded(layer))):
+                raise HostError(f"{path} belongs to another layer")
+            manifest = decode_manifest(memoryview(data)[len(_MAGIC) + _ID :])
+        except FileNotFoundError as error:
+            raise HostError(f"layer {layer} is gone from the store") from error
+        except (OSError, msgspec.DecodeError) as error:
+            raise HostError(f"the store is damaged: {path}: {error}") from error
+        self._keep(layer, manifest)
+        return manifest
+
+    def size(self, layer: Digest) -> int:
+        """The bytes of all its files."""
+        return sum(entry.size for entry in self.manifest(layer).entries)
+
+    def is_exact(self, layer: Digest) -> bool:
+        """Whether the files on disk have the owners and devices that the manifest says.
+
+        They do not in a user namespace that lacks those ids.
+        """
+        maps = self._id_maps()
+        if maps.complete:
+            return True
+        return all(_fits(entry, maps) for entry in self.manifest(layer).entries)
+
+    def work(self) -> WorkDir:
+        """A new empty work directory. Those of processes that were killed are removed first."""
+        self._prepare()
+        unique = f"{os.getpid()}-{threading.get_ident():x}-{time.monotonic_ns():x}"
+        path = f"{self._works}/{unique}"
+        with _host_errors(path), locked(f"{self._works}/lock", shared=True):
+            held = lock(f"{path}.lock")
+            if held is None:
+                raise HostError(f"{path}.lock cannot be locked")
+            os.mkdir(path, 0o700)
+        work = WorkDir(path, held)
+        with _host_errors(path):
+            os.mkdir(work.work, 0o700)
+            os.mkdir(work.diff, 0o755)
+            os.chmod(work.diff, 0o755)
+            os.utime(work.diff, ns=(0, 0))
+        return work
+
+    def publish(self, work: WorkDir, manifest: Manifest, *, id: Digest | None = None) -> Digest:  # noqa: A002
+        """Makes the work directory's `diff` the layer `id`, by default the manifest's identity.
+
+        Where it is there already, that one stays. Returns the id. Raises HostError.
+        """
+        layer = id or manifest.identity()
+        if self.has(layer):
+            return layer
+        final = f"{self._layers}/{_name(layer)}"
+        with _host_errors(final):
+            _settle_root(work.diff, manifest)
+            with open(f"{work.path}/manifest", "wb") as file:
+                file.write(_MAGIC + bytes.fromhex(encoded(layer)))
+                file.write(encode_manifest(manifest))
+            remove_tree(work.work)
+            os.chmod(work.path, 0o755)
+            publish_directory(work.path, final)
+        if self._read_id(_name(layer)) != layer:
+            raise HostError(f"{final} belongs to another layer")
+        self._keep(layer, manifest)
+        return layer
+
+    def remove(self, layer: Digest) -> None:
+        """Removes the layer, at once for everybody; it is no error if it is gone."""
+        self._prepare()
+        with self._guard:
+            self._kept.pop(layer, None)
+        with (
+            self.work() as work,
+            _host_errors(self._layers),
+            contextlib.suppress(FileNotFoundError),
+        ):
+            os.rename(f"{self._layers}/{_name(layer)}", f"{work.path}/removed")
+
+    def _prepare(self) -> None:
+        if self._ready:
+            return
+        with _host_errors(self.root):
+            os.makedirs(self._layers, mode=0o755, exist_ok=True)
+            os.makedirs(self._works, mode=0o700, exist_ok=True)
+            held = try_lock(f"{self._works}/lock")
+            if held is not None:  # else somebody makes one or sweeps right now
+                with held:
+                    self._sweep()
+        self._ready = True
+
+    def _sweep(self) -> None:
+        """Removes work directories whose makers are dead."""
+        names = set(os.listdir(self._works)) - {"lock"}
+        for name in names:
+            path = f"{self._works}/{name}"
+            if not name.endswith(".lock"):
+                if f"{name}.lock" not in names:
+                    remove_tree(path)
+                continue
+            held = try_lock(path)
+            if held is not None:
+                remove_tree(path.removesuffix(".lock"))
+                held.remove()
+
+    def _read_id(self, name: str) -> Digest | None:
+        try:
+            with open(f"{self._layers}/{name}/manifest", "rb", buffering=0) as file:
+                head = file.read(len(_MAGIC) + _ID)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if len(head) != len(_MAGIC) + _ID or not head.startswith(_MAGIC):
+            return None
+        return digest_from(head[len(_MAGIC) :])
+
+    def _keep(self, layer: Digest, manifest: Manifest) -> None:
+        """Remembers the manifest, and forgets old ones where they grow too many."""
+        with self._guard:
+            self._kept[layer] = manifest
+            count = sum(len(kept.entries) for kept in self._kept.values())
+            for old in list(self._kept)[:-1]:
+                if count <= _MOST_KEPT:
+                    break
+                count -= len(self._kept.pop(old).entries)
+
+    def _id_maps(self) -> IdMaps:
+        if self._maps is None:
+            self._maps = read_id_maps()
+        return self._maps
+
+
+def _name(layer: Digest) -> str:
+    raw = bytes.fromhex(encoded(layer))
+    return base64.b64encode(raw, altchars=b"_+").decode()[:22]
+
+
+def _settle_root(diff: str, manifest: Manifest) -> None:
+    """A root directory that the layer says nothing of has the time 0: others show through it."""
+    first = manifest.entries[0] if manifest.entries else None
+    if first is not None and first.path == b"":
+        os.utime(diff, ns=(first.mtime_ns or 1, first.mtime_ns or 1))
+        return
+    os.chown(diff, os.geteuid(), os.getegid())
+    os.chmod(diff, 0o755)
+    os.utime(diff, ns=(0, 0))
+
+
+def _fits(entry: Entry, maps: IdMaps) -> bool:
+    if entry.kind in (Kind.CHARACTER, Kind.BLOCK):
+        return False
+    return maps.has_user(entry.uid) and maps.has_group(entry.gid)
+
+
+@contextlib.contextmanager
+def _host_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"{path} cannot be written: {error.strerror}") from error
