@@ -1,4 +1,4 @@
-"""How this machine reaches the package registries, handed to a build as secrets.
+"""How this machine reaches the npm registry, handed to a build as secrets.
 
 A mirror's address, a company's certificates and a user's token belong to the machine: as secrets
 they are there for a step and never enter a layer, a key, a log or this repository.
@@ -7,8 +7,6 @@ they are there for a step and never enter a layer, a key, a log or this reposito
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 CA_BUNDLES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
@@ -30,20 +28,10 @@ def npm_secrets(folder: Path) -> list[str]:
     asked = {name.lower(): value for name, value in os.environ.items()}
     if "npm_config_registry" in asked:
         kept.append(f"registry={asked['npm_config_registry']}")
-    return _secrets(folder / "npmrc", kept, "cafile=/run/secrets/ca")
-
-
-def pip_secrets(folder: Path) -> list[str]:
-    """`--secret` options: `ca`, and `pip.conf` with the index that pip uses here."""
-    ask = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    index = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
-    lines = ["[global]", *([f"index-url = {index}"] if index else [])]
-    return _secrets(folder / "pip.conf", lines, "cert = /run/secrets/ca")
-
-
-def _secrets(settings: Path, lines: list[str], trust: str) -> list[str]:
     bundle = certificates()
-    kept = [*lines, trust] if bundle else lines
+    if bundle:
+        kept.append("cafile=/run/secrets/ca")
+    settings = folder / "npmrc"
     settings.write_text("\n".join([*kept, ""]))
     ca = [f"--secret=id=ca,src={bundle}"] if bundle else []
-    return [*ca, f"--secret=id={settings.name},src={settings}"]
+    return [*ca, f"--secret=id=npmrc,src={settings}"]

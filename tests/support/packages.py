@@ -45,6 +45,11 @@ def serving(folder: Path) -> Iterator[Server]:
     served: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            if self.path.endswith(".whl"):  # pip keeps only what it is told to, as PyPI does
+                self.send_header("Cache-Control", "max-age=365000000, immutable, public")
+            super().end_headers()
+
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             if code == http.HTTPStatus.OK:
                 served.append(self.path)
@@ -100,6 +105,21 @@ def publish_go_module(folder: Path, name: str) -> None:
         f"{at}/v{VERSION}.zip": zipped({f"{root}/go.mod": definition, f"{root}/{name}.go": source}),
     }
     write(folder, files)
+
+
+def publish_wheel(folder: Path, name: str) -> None:
+    """A wheel in a simple index."""
+    root, wheel = f"{name}-{VERSION}.dist-info", f"{name}-{VERSION}-py3-none-any.whl"
+    archive = zipped(
+        {
+            f"{name}.py": "",
+            f"{root}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n",
+            f"{root}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{root}/RECORD": f"{name}.py,,\n{root}/METADATA,,\n{root}/WHEEL,,\n{root}/RECORD,,\n",
+        }
+    )
+    page = f'<!doctype html><a href="/{wheel}">{wheel}</a>'
+    write(folder, {wheel: archive, f"simple/{name}/index.html": page})
 
 
 def publish_gem(folder: Path, name: str) -> None:

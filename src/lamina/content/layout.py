@@ -55,8 +55,8 @@ def parse_layout_address(text: str) -> tuple[str, Reference]:
     path, at, digest = text.rpartition("@")
     if not at or "/" in digest:
         path, digest = text, ""
-    head, _, tag = path.rpartition(":")
-    if not head or "/" in tag:
+    head, colon, tag = path.rpartition(":")
+    if not colon or "/" in tag:
         head, tag = path, ""
     if not head:
         raise UserError(f"{text!r} is not the address of an OCI layout", hint="write path:tag")

@@ -1,8 +1,8 @@
 """Telling archives from other files by what is in them, and reading them uncompressed.
 
 Compressed with gzip, bzip2, xz or zstd, or not at all; whatever the name of the file. Something is
-an archive if its first member can be read: an empty tar is none, nor is a compressed file of another
-kind.
+an archive if its first member can be read: an empty tar is none, nor is a compressed file of
+another kind.
 """
 
 from __future__ import annotations

@@ -105,7 +105,9 @@ class ImageBases:
         return registry, image
 
     def _remember(self, reference: Reference, image: ResolvedImage) -> None:
-        """Keep the documents of a pulled image, and its name; its layers come when they are needed."""
+        """Keep the documents of a pulled image, and its name; its layers come when they are
+        needed.
+        """
         self.store.blobs.put(image.config_data)
         self.store.blobs.put(image.manifest_data)
         annotations = {**image.descriptor.annotations, ORIGIN: _origin(reference, image)}

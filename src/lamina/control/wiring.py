@@ -27,13 +27,12 @@ from lamina.graph.ops import (
 from lamina.graph.vertex import Vertex
 from lamina.ops.bind import Binder
 from lamina.ops.copy import Copy
-from lamina.ops.download import Download
 from lamina.ops.makedir import MakeDir
 from lamina.ops.run import Run, Workshop
 from lamina.ops.secrets import Agents, SecretPlace, Secrets
 from lamina.ops.sources import Given, Merge
 from lamina.ops.stacks import Stacks
-from lamina.snapshot.snapshotter import Snapshotter, open_snapshotter
+from lamina.snapshot.snapshotter import Snapshotter
 from lamina.solver.port import Cached, Direct, Provider
 
 
@@ -56,7 +55,30 @@ def choose_executor(isolation: str, store: Store) -> Executor:
 
 
 def choose_snapshotter(store: Store) -> Snapshotter:
-    return open_snapshotter(store.layers)
+    """Overlays where the kernel mounts them, plain copies where it does not.
+
+    Call it before threads are started: it may have to try.
+    """
+    if _mounts_overlays(store):
+        from lamina.snapshot.overlay import OverlaySnapshotter
+
+        return OverlaySnapshotter(store.layers)
+    from lamina.snapshot.copying import CopyingSnapshotter
+
+    return CopyingSnapshotter(store.layers)
+
+
+def _mounts_overlays(store: Store) -> bool:
+    """Tried once for every user and boot of the machine."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        question = f"{file.read().strip()} {os.getuid()} {store.layers.root}".encode()
+    known = store.index.memo("overlay", question)
+    if known is None:
+        from lamina.snapshot.probe import overlay_works
+
+        known = b"yes" if overlay_works(store.layers) else b"no"
+        store.index.add_memo("overlay", question, known)
+    return known == b"yes"
 
 
 def registry(environ: Mapping[str, str]) -> Callable[[], ImageSource]:
@@ -142,6 +164,8 @@ def provider(
             case LocalOp() as op:
                 return Given(inputs.context if op.name == "context" else inputs.trees[op.name])
             case HttpOp() as op:
+                from lamina.ops.download import Download
+
                 return Download(op, store.layers, store.index)
             case CopyOp() as op:
                 return Copy(op, stacks, store.index, based)

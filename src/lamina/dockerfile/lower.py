@@ -151,7 +151,8 @@ class _Lowering:
                 if state.base is None and not state.lowered and not state.resolved:
                     state.resolved = True
                     self._resolve_base(state)
-            if not any([self._add_triggers(s) for s in self.table.states if s in needed]):
+            added = [self._add_triggers(s) for s in self.table.states if s in needed]
+            if not any(added):
                 return needed
 
     def _resolve_base(self, state: StageState) -> None:

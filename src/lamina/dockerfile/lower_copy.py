@@ -12,7 +12,7 @@ from lamina.dockerfile.modes import check_mode
 from lamina.dockerfile.paths import contains_wildcards, join, normalize
 from lamina.dockerfile.problems import GitReferenceError
 from lamina.dockerfile.scope import Scope
-from lamina.dockerfile.sources import is_git_source, is_http_url
+from lamina.dockerfile.sources import is_http_url
 from lamina.dockerfile.stages import StageState, StepCommand
 from lamina.errors import UserError
 from lamina.graph.ops import (
@@ -114,7 +114,7 @@ def _lower_source(
 ) -> CopySource:
     """One source path; its tree is added to `inputs`. Input 0 is what is copied onto."""
     add = command if isinstance(command, c.AddCommand) else None
-    if is_git_source(path) and not parse_git_ref(path).like_local:
+    if _is_repository(path):
         if add is None:
             raise UserError("source can't be a git ref for COPY")
         raise UserError(
@@ -128,6 +128,16 @@ def _lower_source(
     if add is not None and add.checksum:
         raise UserError("checksum requires HTTP(S) or Git sources")
     return _local(path, command, source, inputs, os)
+
+
+def _is_repository(path: str) -> bool:
+    """Raises GitReferenceError for a repository with a wrong query."""
+    try:
+        return not parse_git_ref(path).like_local
+    except GitReferenceError as error:
+        if error.is_git:
+            raise
+        return False
 
 
 def _download(url: str, command: c.AddCommand, inputs: list[Vertex]) -> TreeSource:

@@ -35,7 +35,7 @@ class LoweringRequest:
     network: str = "default"
     hostname: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

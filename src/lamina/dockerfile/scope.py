@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,10 +73,8 @@ class Scope:
         lexer = self.lexer
         if shell:
             lexer = Lexer(escape=lexer.escape, raw_quotes=True, skip_unset=True)
-        try:
+        with contextlib.suppress(UserError):
             text = lexer.word(text, variables)
-        except UserError:
-            pass
         keyword, blank, rest = text.partition(" ")
         return f"{keyword.upper()}{blank}{rest}"
 

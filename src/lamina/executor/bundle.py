@@ -42,7 +42,7 @@ def become(job: Job) -> NoReturn:
         "gid": identity.gid,
         "additionalGids": list(identity.groups) if job["groups"] else [],
     }
-    config["mounts"] += _files(job, directory) + _mounts(job, directory)
+    config["mounts"] += _mounts(job, directory)
     with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as file:
         json.dump(config, file)
     os.close(root)
@@ -72,17 +72,6 @@ def make_directory(root: int, job: Job, identity: users.Identity) -> None:
     os.close(found)
 
 
-def _files(job: Job, directory: str) -> list[dict[str, Any]]:
-    entries = []
-    for index, (target, content) in enumerate(job["files"]):
-        name = os.path.join(directory, f"file{index}")
-        with open(name, "xb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        entries.append(_bind(name, target, ["nosuid", "noexec", "nodev", "ro"]))
-    return entries
-
-
 def _mounts(job: Job, directory: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for index, mount in enumerate(job["mounts"]):
@@ -98,7 +87,7 @@ def _mounts(job: Job, directory: str) -> list[dict[str, Any]]:
                 }
             )
             continue
-        tree = rootfs.tree(mount, _made(directory, f"overlay{index}"), job["user_namespace"])
+        tree = rootfs.tree(mount, _made(directory, f"source{index}"), job["user_namespace"])
         folder = stat.S_ISDIR(os.fstat(tree).st_mode)
         place = os.path.join(directory, f"mount{index}")
         os.close(os.open(place, os.O_CREAT | os.O_EXCL, 0o600)) if not folder else os.mkdir(place)
@@ -107,7 +96,8 @@ def _mounts(job: Job, directory: str) -> list[dict[str, Any]]:
         os.close(point)
         os.close(tree)
         access = "ro" if mount["read_only"] else "rw"
-        entries.append(_bind(place, mount["target"], ["nodev", access]))
+        inert = ["nosuid", "noexec"] if mount["kind"] == "file" else []
+        entries.append(_bind(place, mount["target"], ["nodev", access, *inert]))
     return entries
 
 

@@ -31,7 +31,8 @@ OLD_KERNEL = "The embedded sandbox needs Linux 5.12; `--isolation=oci` may do on
 class CannotStart(UserError):
     """The image does not have the command, the user or the directory that a step asks for.
 
-    `exit_status` is what a shell would exit with: 127 for what is missing, 126 for what is unusable.
+    `exit_status` is what a shell would exit with: 127 for what is missing, 126 for what cannot be
+    used.
     """
 
     def __init__(self, message: str, *, exit_status: int, hint: str | None = None) -> None:
@@ -243,5 +244,3 @@ def _outlive(control: socket.socket) -> None:
         control.shutdown(socket.SHUT_WR)
     while wire.receive(control) is not None:
         pass
-
-

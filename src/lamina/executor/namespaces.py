@@ -17,9 +17,10 @@ from lamina.executor.spec import ContainerSpec, ExitStatus, OutputSink
 class NamespacesExecutor:
     """Runs steps in namespaces; `run` may be called from several threads at once.
 
-    `state` is a directory of the driver's own: it holds two empty directories to mount things on (in
-    namespaces that end with a step, so that nothing is ever mounted there for others) and the
-    compiled seccomp filter. `notes` are plain sentences about protection that this machine lacks.
+    `state` is a directory of the driver's own: it holds two empty directories to mount things on
+    (in namespaces that end with a step, so that nothing is ever mounted there for others) and the
+    compiled seccomp filter. `notes` are plain sentences about protection that this machine lacks,
+    known from the first `prepare` or `run` on.
     """
 
     def __init__(self, *, state: str) -> None:
@@ -45,6 +46,18 @@ class NamespacesExecutor:
         self.prepare()
         job = plan.job(spec, staging=os.path.join(self._state, "root"))
         return self._launcher.run(job, output=output, cancelled=cancelled).status
+
+    def run_attached(self, spec: ContainerSpec, *, terminal: bool) -> ExitStatus:
+        """Runs a container with the caller's own streams, or behind a terminal of its own.
+
+        For the main thread alone. Raises as `run` does, and UsageError where `terminal` is asked
+        for and standard input is none.
+        """
+        from lamina.executor import interactive
+
+        self.prepare()
+        job = plan.job(spec, staging=os.path.join(self._state, "root"), terminal=terminal)
+        return interactive.attach(self._launcher, job).status
 
     def close(self) -> None:
         self._launcher.close()

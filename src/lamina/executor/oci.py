@@ -1,8 +1,8 @@
 """The driver that hands every step to an OCI runtime: crun, else runc, the first that works.
 
-The container is the same as that of the embedded driver (OCI runtime specification, config.md): same
-root, mounts, capabilities, system call filter, hidden paths. So is its end: the runtime is the first
-process of a process tree that dies with it.
+The container is the same as that of the embedded driver (OCI runtime specification, config.md):
+same root, mounts, capabilities, system call filter, hidden paths. So is its end: the runtime is the
+first process of a process tree that dies with it.
 """
 
 from __future__ import annotations
@@ -69,6 +69,13 @@ class OciExecutor:
     ) -> ExitStatus:
         outcome = self._launcher.run(self.job(spec), output=output, cancelled=cancelled)
         return _checked(outcome, self.runtime())
+
+    def run_attached(self, spec: ContainerSpec, *, terminal: bool) -> ExitStatus:
+        """Runs a container with the caller's own streams or terminal, from the main thread."""
+        from lamina.executor import interactive
+
+        job = self.job(spec, terminal=terminal)
+        return _checked(interactive.attach(self._launcher, job), self.runtime())
 
     def close(self) -> None:
         self._launcher.close()
@@ -144,9 +151,7 @@ def config(spec: ContainerSpec, job: wire.Job, name: str) -> dict[str, Any]:
             "args": job["args"],
             "env": [f"{key}={value}" for key, value in job["env"]],
             "cwd": job["cwd"],
-            "capabilities": {
-                kind: capabilities for kind in ("bounding", "effective", "permitted")
-            },
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "rlimits": [
                 {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
                 for limit in spec.ulimits
@@ -177,16 +182,20 @@ def _file_systems(job: wire.Job) -> list[dict[str, Any]]:
     terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     terminals += ["gid=5"] if job["groups"] else []
     host_sys = job["user_namespace"] and not job["private_network"]
-    sysfs = ("none", "/sys", ["rbind", *plain, "ro"]) if host_sys else (
-        "sysfs",
-        "sysfs",
-        [*plain, "ro"],
+    sysfs = (
+        ("none", "/sys", ["rbind", *plain, "ro"])
+        if host_sys
+        else (
+            "sysfs",
+            "sysfs",
+            [*plain, "ro"],
+        )
     )
     rows: list[tuple[str, str, str, list[str]]] = [
         ("/proc", "proc", "proc", plain),
         ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         ("/dev/pts", "devpts", "devpts", terminals),
-        ("/dev/shm", "tmpfs", "shm", [*plain, "mode=1777", f"size={job['shm_size']}"]),  # noqa: S108
+        ("/dev/shm", "tmpfs", "shm", [*plain, "mode=1777", f"size={job['shm_size']}"]),
         ("/dev/mqueue", "mqueue", "mqueue", plain),
         ("/sys", *sysfs),
     ]

@@ -11,6 +11,7 @@ from lamina.executor import etcfiles
 from lamina.executor.spec import (
     BindMount,
     ContainerSpec,
+    FileMount,
     Mount,
     Network,
     OverlayMount,
@@ -53,6 +54,9 @@ _NOTHING = MountJob(
     read_only=False,
     size=0,
     mode=0,
+    content=b"",
+    uid=0,
+    gid=0,
 )
 
 
@@ -67,11 +71,7 @@ def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
     return Job(
         staging=staging,
         root=mount(root),
-        mounts=[mount(each) for each in spec.mounts],
-        files=[
-            ("/etc/resolv.conf", etcfiles.resolv_conf(spec.network)),
-            ("/etc/hosts", etcfiles.hosts(spec.hostname, spec.extra_hosts)),
-        ],
+        mounts=[mount(each) for each in (*_own_files(spec), *spec.mounts)],
         args=list(process.args),
         env=list(process.env),
         cwd=os.path.normpath("/" + process.cwd),
@@ -86,6 +86,19 @@ def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
         limits=[limit(each) for each in spec.ulimits],
         terminal=terminal,
         runtime=None,
+    )
+
+
+def _own_files(spec: ContainerSpec) -> tuple[FileMount, FileMount]:
+    return (
+        FileMount(
+            target="/etc/resolv.conf", content=etcfiles.resolv_conf(spec.network), mode=0o644
+        ),
+        FileMount(
+            target="/etc/hosts",
+            content=etcfiles.hosts(spec.hostname, spec.extra_hosts),
+            mode=0o644,
+        ),
     )
 
 
@@ -119,6 +132,17 @@ def mount(value: Mount) -> MountJob:
                 "target": value.target,
                 "size": value.size,
                 "mode": value.mode,
+            }
+        case FileMount():
+            return {
+                **_NOTHING,
+                "kind": "file",
+                "target": value.target,
+                "content": value.content,
+                "mode": value.mode,
+                "uid": value.uid,
+                "gid": value.gid,
+                "read_only": True,
             }
         case _:
             assert_never(value)

@@ -46,6 +46,7 @@ MASKED = (
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
+_INERT = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID | syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
 _DEV_SIZE = 64 << 20
 
 
@@ -63,10 +64,10 @@ def mount_root(job: Job) -> int:
 
 def is_directory(mount: MountJob) -> bool:
     """Whether the mount covers a directory (or a file). OSError where the source is missing."""
-    if mount["kind"] == "tmpfs":
-        return True
+    if mount["kind"] in ("tmpfs", "file"):
+        return mount["kind"] == "tmpfs"
     if mount["kind"] == "overlay":
-        return not mount["subpath"] or _overlay_kind(mount)
+        return _overlay_kind(mount)
     with _source(mount) as descriptor:
         return stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
@@ -93,7 +94,6 @@ def assemble(root: int, job: Job, scratch: str) -> None:
     _proc(root)
     _dev(root, shm_size=job["shm_size"])
     _sys(root, cgroup=job["cgroup_namespace"])
-    _files(root, job["files"], scratch)
     for mount in job["mounts"]:
         attach(root, mount, scratch, user_namespace=job["user_namespace"])
     for path in MASKED:
@@ -113,11 +113,14 @@ def attach(root: int, mount: MountJob, scratch: str, *, user_namespace: bool) ->
             )
         return
     attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
+    attributes |= _INERT if mount["kind"] == "file" else 0
     _place(root, mount["target"], tree(mount, scratch, user_namespace), attributes)
 
 
 def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
-    """What an overlay or a bind mount shows, as a detached mount."""
+    """What a mount (but a tmpfs) shows, as a detached mount. `scratch` is an empty directory."""
+    if mount["kind"] == "file":
+        return _file(mount, scratch)
     if mount["kind"] == "overlay":
         _overlay(mount, scratch, user_namespace=user_namespace)
         try:
@@ -126,6 +129,20 @@ def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
             mounts.unmount(scratch)
     with _source(mount) as source:
         return syscalls.clone_tree(source, recursive=True)
+
+
+def _file(mount: MountJob, scratch: str) -> int:
+    syscalls.mount("tmpfs", scratch, "tmpfs", _PLAIN, "mode=700,size=64m")
+    try:
+        name = os.path.join(scratch, "file")
+        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(mount["content"])
+            os.fchown(descriptor, mount["uid"], mount["gid"])
+            os.fchmod(descriptor, mount["mode"])
+        return _clone_inside(scratch, "file", recursive=False)
+    finally:
+        mounts.unmount(scratch)
 
 
 def _overlay(mount: MountJob, target: str, *, user_namespace: bool) -> None:
@@ -155,7 +172,7 @@ def _source(mount: MountJob) -> Iterator[int]:
     """A descriptor of what a bind mount shows; its subpath cannot lead out of its source."""
     descriptor = os.open(mount["source"], os.O_PATH | os.O_CLOEXEC)
     try:
-        if mount["subpath"]:
+        if mount["subpath"].strip("/"):
             inner = syscalls.open_in(descriptor, os.fsencode(mount["subpath"]).lstrip(b"/"))
             os.close(descriptor)
             descriptor = inner
@@ -210,7 +227,7 @@ def _dev(root: int, *, shm_size: int) -> None:
         os.close(dev)
     with _target(root, "/dev/pts", directory=True) as target:
         _devpts(target)
-    with _target(root, "/dev/shm", directory=True) as target:  # noqa: S108
+    with _target(root, "/dev/shm", directory=True) as target:
         syscalls.mount("shm", target, "tmpfs", _PLAIN, f"mode=1777,size={shm_size}")
     with _target(root, "/dev/mqueue", directory=True) as target:
         syscalls.mount("mqueue", target, "mqueue", _PLAIN)
@@ -236,27 +253,11 @@ def _sys(root: int, *, cgroup: bool) -> None:
         host = os.open("/sys", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         shown = syscalls.clone_tree(host, recursive=True)
         os.close(host)
-        attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
-        attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
-        _place(root, "/sys", shown, attributes)
+        _place(root, "/sys", shown, _INERT)
     if cgroup:
         # Programs ask it for their limits; a container without it is no less a container.
         with contextlib.suppress(OSError), _target(root, "/sys/fs/cgroup", directory=True) as at:
             syscalls.mount("cgroup", at, "cgroup2", _PLAIN | MS_RDONLY)
-
-
-def _files(root: int, files: list[tuple[str, bytes]], scratch: str) -> None:
-    """Small files of ours (/etc/hosts, /etc/resolv.conf), read-only, from memory."""
-    syscalls.mount("tmpfs", scratch, "tmpfs", _PLAIN, "mode=755,size=1m")
-    attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
-    attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
-    for index, (target, content) in enumerate(files):
-        name = os.path.join(scratch, str(index))
-        with open(name, "xb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        _place(root, target, _clone_inside(scratch, str(index), recursive=False), attributes)
-    mounts.unmount(scratch)
 
 
 def _mask(root: int, path: str) -> None:
@@ -283,9 +284,7 @@ def _read_only(root: int, path: str) -> None:
     try:
         shown = syscalls.clone_tree(point, recursive=True)
         try:
-            attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID
-            attributes |= syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
-            syscalls.set_mount_attributes(shown, attributes, recursive=True)
+            syscalls.set_mount_attributes(shown, _INERT, recursive=True)
             syscalls.attach(shown, point)
         finally:
             os.close(shown)

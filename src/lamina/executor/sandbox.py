@@ -1,8 +1,8 @@
 """The first process of a container: from a fork of the builder's zygote to the step's command.
 
-It is process 1 of its own process tree, in namespaces of its own. It mounts what the container sees,
-makes that its root, gives up every privilege that Docker's defaults do not grant, and becomes the
-step's command. The order follows runc's: the seccomp filter comes while CAP_SYS_ADMIN is still
+It is process 1 of its own process tree, in namespaces of its own. It mounts what the container
+sees, makes that its root, gives up every privilege that Docker's defaults do not grant, and becomes
+the step's command. The order follows runc's: the seccomp filter comes while CAP_SYS_ADMIN is still
 there, because a step may use setuid programs and so runs without no_new_privs.
 """
 
@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import stat
-import struct
+import sys
 import termios
 from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
 from typing import NoReturn
@@ -59,7 +59,9 @@ def become(job: Job, *, seccomp: bytes | None, control: Socket, attached: bool) 
     identity = identify(root, job["user"])
     os.close(root)
     if job["terminal"]:
-        wire.send_descriptors(control, [open_terminal(identity)])
+        master = open_terminal(identity)
+        wire.send(control, "terminal")
+        wire.send_descriptors(control, [master])
     elif not attached:
         _own_streams(identity)
     make_directory(job["cwd"], identity)
@@ -78,6 +80,9 @@ def enter(job: Job) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     root = os.open(job["staging"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    # From here on an import would read the image's files, with all the privileges that are left.
+    sys.path.clear()
+    sys.meta_path.clear()
     rootfs.assemble(root, job, os.path.join(os.path.dirname(job["staging"]), "scratch"))
     os.fchdir(root)
     os.close(root)
@@ -144,17 +149,15 @@ def _set_limits(limits: list[tuple[int, int, int]]) -> None:
 
 def open_terminal(identity: users.Identity) -> int:
     """Makes a new pseudo terminal this process's own (pts(4)); the other end, as a descriptor."""
-    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, termios.TIOCSPTLCK, struct.pack("i", 0))
-    number = struct.unpack("i", fcntl.ioctl(master, termios.TIOCGPTN, struct.pack("i", 0)))[0]
-    slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_CLOEXEC)
+    master, slave = os.openpty()
+    name = os.ttyname(slave)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     for stream in (0, 1, 2):
         os.dup2(slave, stream)
     os.close(slave)
     _own_streams(identity)
-    with open("/dev/console", "x", encoding="ascii"):
-        syscalls.mount(f"/dev/pts/{number}", "/dev/console", None, syscalls.MS_BIND)
+    with open("/dev/console", "xb"):
+        syscalls.mount(name, "/dev/console", None, syscalls.MS_BIND)
     return master
 
 

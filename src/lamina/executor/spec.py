@@ -29,7 +29,6 @@ class OverlayMount:
     upper: str | None = None
     work: str | None = None
     target: str = "/"
-    subpath: str = ""
     subpath: str = "/"
 
 
@@ -37,13 +36,13 @@ class OverlayMount:
 class BindMount:
     """A file or directory of the host. Its target is created where it is missing.
 
-    With `subpath` that part of `source` is shown; its symlinks and `..` cannot lead out of `source`.
+    With `subpath` only that part of `source` is shown; symlinks and `..` cannot lead out of it.
     """
 
     source: str
     target: str
     read_only: bool = True
-    subpath: str = ""
+    subpath: str = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +70,9 @@ Mount = OverlayMount | BindMount | TmpfsMount | FileMount
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """`user` is what the Dockerfile says (`name`, `uid`, `user:group`, or ""), looked up in the image's
-    /etc/passwd and /etc/group inside the container. `cwd` is created where it is missing.
-    `env` is complete: nothing of the builder's own environment is added (but HOME, where it is not set).
+    """`user` is what the Dockerfile says (`name`, `uid`, `user:group`, or ""), looked up in the
+    image's /etc/passwd and /etc/group. `cwd` is created where it is missing. `env` is complete:
+    nothing of the builder's own environment is added (but HOME, where it is not set).
     """
 
     args: tuple[str, ...]
@@ -138,3 +137,11 @@ class Executor(Protocol):
     ) -> ExitStatus: ...
 
     def close(self) -> None: ...
+
+
+class InteractiveExecutor(Executor, Protocol):
+    """An executor that a user may sit in front of, and that says what protection it lacks."""
+
+    notes: tuple[str, ...]
+
+    def run_attached(self, spec: ContainerSpec, *, terminal: bool) -> ExitStatus: ...

@@ -47,7 +47,7 @@ class Copy:
 
 
 class Stubs:
-    """The mount points made in the directory `root` (a descriptor), over `upper` if there is one."""
+    """The mount points made in `root` (a descriptor), which is over `upper` if there is one."""
 
     def __init__(self, root: int, upper: str | None) -> None:
         self._root = root

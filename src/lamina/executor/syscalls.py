@@ -1,7 +1,7 @@
 """The system calls of a sandbox that Python 3.11 does not offer.
 
-Imported by the process that steps are forked from, which has to stay small: nothing but ctypes here.
-Every function raises OSError with the kernel's own error number.
+Imported by the process that steps are forked from, which has to stay small: nothing but ctypes
+here. Every function raises OSError with the kernel's own error number.
 """
 
 from __future__ import annotations
@@ -135,9 +135,7 @@ def set_mount_attributes(descriptor: int, attributes: int, *, recursive: bool) -
     words = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
     size = ctypes.c_size_t(ctypes.sizeof(words))
-    _check(
-        _call(_MOUNT_SETATTR, ctypes.c_int(descriptor), b"", ctypes.c_uint(flags), words, size)
-    )
+    _check(_call(_MOUNT_SETATTR, ctypes.c_int(descriptor), b"", ctypes.c_uint(flags), words, size))
 
 
 def attach(tree: int, target: int) -> None:
@@ -156,9 +154,7 @@ def attach(tree: int, target: int) -> None:
 
 def open_in(root: int, path: bytes, flags: int = os.O_PATH) -> int:
     """openat2(2): opens `path` as if `root` were the root directory, for symlinks and `..` too."""
-    how = (ctypes.c_uint64 * 3)(
-        flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-    )
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     for _ in range(_ATTEMPTS):
         result = _call(_OPENAT2, ctypes.c_int(root), path or b".", how, size)

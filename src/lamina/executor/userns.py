@@ -121,8 +121,8 @@ def _map_ranges(parent: int, uid: int, gid: int) -> int:
         # Root without CAP_SYS_ADMIN, as in a container: it may still map what it has.
         for kind in ("uid", "gid"):
             with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
-                rows = [line.split() for line in file]
-            text = "".join(f"{inside} {inside} {count}\n" for inside, _, count in rows)
+                held = [line.split() for line in file]
+            text = "".join(f"{inside} {inside} {count}\n" for inside, _, count in held)
             with open(f"/proc/{parent}/{kind}_map", "w", encoding="ascii") as file:
                 file.write(text)
         return 0

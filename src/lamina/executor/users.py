@@ -114,10 +114,9 @@ def _matching(passwd: bytes, *, name: str, number: int | None) -> Iterator[tuple
 
 def _rows(data: bytes, columns: int) -> Iterator[list[str]]:
     for line in data.decode("utf-8", "surrogateescape").split("\n"):
-        line = line.strip()
-        if not line or line.startswith("#"):
+        row = line.strip().split(":")
+        if row == [""] or row[0].startswith("#"):
             continue
-        row = line.split(":")
         yield row + [""] * (columns - len(row))
 
 

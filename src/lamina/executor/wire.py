@@ -16,7 +16,7 @@ MAX_MESSAGE = 64 << 20
 
 
 class MountJob(TypedDict):
-    """A mount, as `spec.Mount`; `kind` is "overlay", "bind" or "tmpfs" and names the keys in use."""
+    """A mount, as `spec.Mount`; `kind` ("overlay", "bind", "tmpfs", "file") tells what is in use."""
 
     kind: str
     target: str
@@ -28,10 +28,13 @@ class MountJob(TypedDict):
     read_only: bool
     size: int
     mode: int
+    content: bytes
+    uid: int
+    gid: int
 
 
 class Job(TypedDict):
-    """A container. `staging` is an empty directory; `files` are (path, content) mounted read-only.
+    """A container. `staging` is an empty directory, with another called `scratch` beside it.
 
     `limits` are (resource, soft, hard) with the numbers of getrlimit(2); `groups` False where the
     user namespace forbids setgroups(2). `runtime` is None or the OCI runtime's own part.
@@ -40,7 +43,6 @@ class Job(TypedDict):
     staging: str
     root: MountJob
     mounts: list[MountJob]
-    files: list[tuple[str, bytes]]
     args: list[str]
     env: list[tuple[str, str]]
     cwd: str
@@ -59,7 +61,7 @@ class Job(TypedDict):
 
 def send(connection: Socket, message: object) -> None:
     """Raises OSError where the other side is gone."""
-    data = marshal.dumps(message)
+    data = marshal.dumps(message)  # type: ignore[arg-type]
     connection.sendall(len(data).to_bytes(4, "little") + data)
 
 
@@ -91,7 +93,7 @@ def receive(connection: Socket) -> Any:  # noqa: ANN401 - whatever was sent
     if size > MAX_MESSAGE:
         return None
     data = _exactly(connection, size)
-    return None if data is None else marshal.loads(data)  # noqa: S302
+    return None if data is None else marshal.loads(data)
 
 
 def _exactly(connection: Socket, size: int) -> bytes | None:

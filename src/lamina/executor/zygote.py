@@ -4,8 +4,9 @@
 
 Starting Python takes longer than all that a container needs, so one small process is started, once,
 and forked for every step. It takes from the builder a control socket and the streams of the step
-(standard output and error, and input where somebody is attached), forks, and forgets them. The supervisor reads the job from the socket, mounts the root in a mount
-namespace of its own, and waits for the container to end or for the builder to hang up.
+(standard output and error, and input where somebody is attached), forks, and forgets them. The
+supervisor reads the job from the socket, mounts the root in a mount namespace of its own, and waits
+for the container to end or for the builder to hang up.
 
 Who dies takes everything below along: the supervisor kills the container when the control socket
 closes (a killed builder cannot keep it open), the container's process 1 gets SIGKILL when the
@@ -102,8 +103,6 @@ def _run(job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
     try:
         for path in (b"proc", b"dev", b"sys"):
             stubs.keep(path)
-        for target, _ in job["files"]:
-            stubs.cover(os.fsencode(target), directory=False)
         for mount in job["mounts"]:
             stubs.cover(os.fsencode(mount["target"]), directory=rootfs.is_directory(mount))
         _unshare(job)

@@ -75,8 +75,9 @@ def time_of_all(options: FileOptions, context: ExportContext) -> int | None:
 
 
 def entries_of(root: Root, *, mtime_ns: int | None) -> Iterator[tuple[Entry, bytes]]:
-    """Every entry below the root, folders before what they hold, with where the machine has its
-    content. Paths, and the targets of hard links, start with the root's prefix.
+    """Every entry below the root, folders first, and where the machine has a file's content.
+
+    Paths, and the targets of hard links, start with the root's prefix.
     """
     for entry in root.tree.walk(b""):
         source = root.tree.host_path(entry.path) if entry.kind is Kind.FILE else b""
@@ -89,9 +90,7 @@ def entries_of(root: Root, *, mtime_ns: int | None) -> Iterator[tuple[Entry, byt
 
 
 def check_disjoint(roots: Sequence[Root]) -> None:
-    """Raises UserError where two platforms have a file at one path and no folders to keep them
-    apart.
-    """
+    """Raises UserError where two platforms have a file at one path, and no folders of their own."""
     seen: dict[bytes, Platform] = {}
     if len(roots) < 2:
         return

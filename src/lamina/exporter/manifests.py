@@ -176,9 +176,7 @@ def _ensuring(context: ExportContext) -> TakeLayers:
 
 
 def _dated(descriptor: Descriptor, created: Sequence[str | None], epoch: int | None) -> Descriptor:
-    """With the time of creation: the latest image's and not the clock's, so equal images stay
-    equal.
-    """
+    """With the time of creation: the latest image's, not the clock's, so that equals stay equal."""
     latest = max((time for time in created if time), default=None)
     time = rfc3339(epoch) if epoch is not None else latest
     if time is None:

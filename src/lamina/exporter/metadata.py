@@ -8,9 +8,7 @@ from lamina.exporter.port import ExportResult
 
 
 def image_id(result: ExportResult) -> str | None:
-    """The content of `--iidfile`: the configuration's digest, or that of the index of several
-    images.
-    """
+    """The content of `--iidfile`: the digest of the config, of several images that of the index."""
     return result.image_id or result.digest
 
 

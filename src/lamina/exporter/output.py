@@ -18,9 +18,7 @@ from lamina.fs.publish import publishing
 
 
 class Output(Protocol):
-    """Takes bytes, and whole files without their bytes passing through this process where that
-    can be.
-    """
+    """Takes bytes, and open files, whose bytes do not pass through this process if possible."""
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
     def copy(self, source: int, size: int) -> None:

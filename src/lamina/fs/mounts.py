@@ -38,6 +38,7 @@ ATTR_NOSUID: Final = 2
 ATTR_NODEV: Final = 4
 ATTR_NOEXEC: Final = 8
 
+_CLONE_NEWNS: Final = 0x20000
 _AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
@@ -86,6 +87,13 @@ def unmount(target: str, *, detach: bool = True) -> None:
     flags = UMOUNT_NOFOLLOW | (MNT_DETACH if detach else 0)
     if _libc().umount2(_c(target), flags) != 0:
         raise _failed(f"unmounting {target}", ctypes.get_errno())
+
+
+def unshare_mounts() -> None:
+    """Gives this process mounts of its own, which no other sees."""
+    if _libc().unshare(ctypes.c_int(_CLONE_NEWNS)) != 0:
+        raise _failed("making a mount namespace", ctypes.get_errno())
+    make_private()
 
 
 def make_private(target: str = "/", *, recursive: bool = True) -> None:

@@ -34,7 +34,9 @@ def publishing(path: str, *, mode: int = 0o644, durable: bool = False) -> Iterat
             if durable:
                 os.fsync(file.fileno())
             if not named:
-                os.link(f"/proc/self/fd/{file.fileno()}", temporary, follow_symlinks=True)
+                # Without a directory descriptor Python calls link(2), which follows nothing.
+                source = f"/proc/self/fd/{file.fileno()}"
+                os.link(source, temporary, src_dir_fd=file.fileno(), follow_symlinks=True)
                 named = True
         os.rename(temporary, path)
         named = False

@@ -5,7 +5,7 @@ Every operation gives a file tree: a stack of layers, or a tree in place for Loc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lamina.graph.mounts import Mount
 from lamina.oci.digest import Digest
@@ -102,7 +102,9 @@ class MakeDirOp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvVar:
-    """A variable of a step's environment. `argument`: it came from ARG and is no part of the image."""
+    """A variable of a step's environment. `argument`: it came from ARG and is no part of the
+    image.
+    """
 
     name: str
     value: str
@@ -134,7 +136,7 @@ class ExecOp:
     hostname: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     platform: Platform
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from lamina.graph.ops import Op
 from lamina.source import Span
@@ -27,15 +26,17 @@ class Vertex:
     locus: str = ""
     forced: str = ""
 
-    @cached_property
-    def identity(self) -> bytes:
-        """Equal for vertices that do the same."""
+    identity: bytes = field(init=False, repr=False)
+    """Equal for vertices that do the same."""
+
+    def __post_init__(self) -> None:
+        # At once and not when it is asked for: a long chain would be a deep recursion then.
         hasher = hashlib.sha256()
         # The text form names every class and field, and knows paths that are not UTF-8.
         hasher.update(repr((self.op, self.forced)).encode("utf-8", "surrogateescape"))
         for vertex in self.inputs:
             hasher.update(vertex.identity)
-        return hasher.digest()
+        object.__setattr__(self, "identity", hasher.digest())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vertex) and self.identity == other.identity

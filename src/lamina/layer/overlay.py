@@ -13,11 +13,50 @@ import os
 import stat
 from typing import Final
 
+from lamina.layer.entry import Entry, Kind
+
 OPAQUE: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque")
 
 _OWN: Final = (b"trusted.overlay.", b"user.overlay.")
 _CAPABILITY: Final = b"security.capability"
 _NO_XATTRS: Final = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES)
+
+_KINDS: Final = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+
+
+def read_entry(path: bytes, host: bytes, status: os.stat_result) -> Entry | None:
+    """The entry of the file `host`, which the layer has at `path`; a file's digest is missing.
+
+    None for a socket, which no layer can hold. Raises OSError.
+    """
+    if is_whiteout(status):
+        return Entry(path=path, kind=Kind.WHITEOUT)
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is None:
+        return None
+    has_xattrs = kind in (Kind.FILE, Kind.DIRECTORY)
+    xattrs, opaque = read_xattrs(host) if has_xattrs else ((), False)
+    has_device = kind in (Kind.CHARACTER, Kind.BLOCK)
+    return Entry(
+        path=path,
+        kind=kind,
+        mode=0o777 if kind is Kind.SYMLINK else stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=status.st_size if kind is Kind.FILE else 0,
+        mtime_ns=status.st_mtime_ns,
+        link=os.readlink(host) if kind is Kind.SYMLINK else b"",
+        device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if has_device else (0, 0),
+        opaque=opaque and kind is Kind.DIRECTORY,
+        xattrs=xattrs,
+    )
 
 
 def is_kept(name: bytes) -> bool:
@@ -83,6 +122,20 @@ def clear_opaque(path: bytes) -> None:
         except OSError as error:
             if error.errno not in _NO_XATTRS:
                 raise
+
+
+def needs_user_xattrs(directory: str) -> bool:
+    """Whether overlays on this file system must be mounted with `userxattr`.
+
+    Raises OSError (ENOTSUP) where it has no attributes at all.
+    """
+    name = OPAQUE[0].replace(b"opaque", b"probe")
+    try:
+        os.setxattr(directory, name, b"")
+    except PermissionError:
+        return True
+    os.removexattr(directory, name)
+    return False
 
 
 def make_whiteout(name: bytes, *, directory: int) -> None:

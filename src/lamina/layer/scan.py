@@ -19,18 +19,13 @@ from msgspec.structs import replace
 from lamina.errors import HostError
 from lamina.fs.copyfile import hash_content
 from lamina.layer.entry import Entry, Kind, Manifest
-from lamina.layer.overlay import read_xattrs
+from lamina.layer.overlay import read_entry, read_xattrs
 
 LowerEntry = Callable[[bytes], Entry | None]
 """What the layers below have at a path (links are not followed), or None."""
 
 _SMALL: Final = 256 * 1024
 _ROOT: Final = Entry(path=b"", kind=Kind.DIRECTORY, mode=0o755)
-_SPECIAL: Final = {
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +94,8 @@ class _Scan:
                 found.add(inner[: inner.rfind(b"/") + 1])
 
     def directory(self, inner: bytes, status: os.stat_result, *, holds_something: bool) -> bool:
-        entry = self.entry_of_directory(inner, self.base + b"/" + inner, status)
+        entry = read_entry(inner, self.base + b"/" + inner, status)
+        assert entry is not None
         if (entry.opaque or not holds_something) and self.lower is not None:
             below = self.lower(inner)
             if entry.opaque and (below is None or below.kind is not Kind.DIRECTORY):
@@ -111,57 +107,16 @@ class _Scan:
         self.entries.append(entry)
         return True
 
-    def entry_of_directory(self, inner: bytes, path: bytes, status: os.stat_result) -> Entry:
-        xattrs, opaque = read_xattrs(path)
-        return Entry(
-            path=inner,
-            kind=Kind.DIRECTORY,
-            mode=status.st_mode & 0o7777,
-            uid=status.st_uid,
-            gid=status.st_gid,
-            mtime_ns=status.st_mtime_ns,
-            opaque=opaque,
-            xattrs=xattrs,
-        )
-
     def leaf(self, inner: bytes, path: bytes, status: os.stat_result) -> bool:
-        mode = status.st_mode
-        kind = stat.S_IFMT(mode)
-        if kind == stat.S_IFREG:
+        if stat.S_ISREG(status.st_mode):
             self.file(inner, path, status)
-        elif kind == stat.S_IFLNK:
-            self.add(inner, Kind.SYMLINK, status, link=os.readlink(path))
-        elif kind == stat.S_IFSOCK:
+            return True
+        entry = read_entry(inner, path, status)
+        if entry is None:
             self.dropped.append(inner)
             return False
-        elif kind == stat.S_IFCHR and status.st_rdev == 0:
-            self.entries.append(Entry(path=inner, kind=Kind.WHITEOUT))
-        else:
-            device = (os.major(status.st_rdev), os.minor(status.st_rdev))
-            self.add(inner, _SPECIAL[kind], status, device=device if kind != stat.S_IFIFO else None)
+        self.entries.append(entry)
         return True
-
-    def add(
-        self,
-        inner: bytes,
-        kind: Kind,
-        status: os.stat_result,
-        *,
-        link: bytes = b"",
-        device: tuple[int, int] | None = None,
-    ) -> None:
-        self.entries.append(
-            Entry(
-                path=inner,
-                kind=kind,
-                mode=0o777 if kind is Kind.SYMLINK else status.st_mode & 0o7777,
-                uid=status.st_uid,
-                gid=status.st_gid,
-                mtime_ns=status.st_mtime_ns,
-                link=link,
-                device=device or (0, 0),
-            )
-        )
 
     def file(self, inner: bytes, path: bytes, status: os.stat_result) -> None:
         digest = b""
@@ -192,7 +147,8 @@ class _Scan:
         )
 
     def root(self) -> None:
-        entry = self.entry_of_directory(b"", self.base, os.lstat(self.base))
+        entry = read_entry(b"", self.base, os.lstat(self.base))
+        assert entry is not None
         below = (self.lower(b"") if self.lower else None) or _ROOT
         if entry.opaque or not is_same_directory(entry, below):
             self.entries.append(entry)

@@ -5,8 +5,8 @@ One pass: the contents are hashed while they are written, and the stream while i
 `unpack_archive` is what `ADD archive.tar /dir` does: they are plain files there.
 
 Nothing outside the directory can be touched: it is empty at first and nobody else writes to it, a
-model of what is in it (`DiffTree`) resolves every name without asking the disk, and the disk is then
-reached through descriptors of real directories that are opened without following links.
+model of what is in it (`DiffTree`) resolves every name without asking the disk, and the disk is
+then reached through descriptors of real directories that are opened without following links.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def unpack_archive(
     `directory` is empty; `lower` tells what the layers below it have, in which the archive's names
     are resolved as if chrooted to `base`, a real path. What is there already is replaced, but a
     directory is merged with a directory. `owner` is that of everything unpacked, if given.
-    Raises MalformedArchive and HostError.
+    The result's `diff_id` and `size` are of no use. Raises MalformedArchive and HostError.
     """
     counted = _Counted(stream)
     reader = TarReader(counted, hasher=counted.hasher, error=MalformedArchive)
@@ -114,7 +114,6 @@ def unpack_archive(
     with tree:
         while (member := reader.next()) is not None:
             _apply(tree, reader, member, has_whiteouts=False)
-        reader.drain()
         manifest, notes = tree.finish()
     return counted.result(manifest, notes)
 

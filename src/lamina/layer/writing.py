@@ -26,7 +26,7 @@ _DEVICES: Final = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What the disk does not have of the file at `path`: `owner`, `device`, or an attribute's name."""
+    """What the disk does not have of a file: `owner`, `device`, or an attribute's name."""
 
     path: bytes
     what: str

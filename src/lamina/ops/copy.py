@@ -5,6 +5,7 @@ below.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from lamina.oci.digest import Digest, digest_of, parse_digest
 from lamina.ops.copying.select import select
 from lamina.ops.copying.selection import Selection
 from lamina.ops.copying.write import write
+from lamina.ops.notes import tell
 from lamina.ops.parent import parent_part
 from lamina.ops.stacks import Stacks, identity
 from lamina.solver.port import Cached, Result, Running
@@ -52,15 +54,15 @@ class Copy(Cached):
     def run(self, inputs: Sequence[Result], running: Running) -> Stack:
         below = inputs[0]
         assert isinstance(below, tuple)
-        sources = [
-            source
-            if isinstance(source, InlineSource)
-            else self._select(source, inputs[source.input])
+        selections = [
+            self._select(source, inputs[source.input]) if isinstance(source, TreeSource) else None
             for source in self.op.sources
         ]
         with self.stacks.layers.work() as work:
-            written = write(self.op, sources, self.stacks.view(below), work.diff)
-            layer = self.stacks.layers.publish(work, written)
+            lower = self.stacks.view(below)
+            written = write(self.op, selections, lower, work.diff, now_ns=time.time_ns())
+            tell(written, running.step)
+            layer = self.stacks.layers.publish(work, written.manifest)
         return (*below, Layer(id=layer))
 
     def _instruction(self) -> str:

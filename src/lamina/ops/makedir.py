@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from lamina.cachekey.key import CacheKey, Part
 from lamina.graph.ops import MakeDirOp
 from lamina.layer.stack import Layer, Stack
 from lamina.ops.copying.makedir import make_directory
+from lamina.ops.notes import tell
 from lamina.ops.parent import parent_part
 from lamina.ops.stacks import Stacks
 from lamina.solver.port import Cached, Result, Running
@@ -33,6 +35,8 @@ class MakeDir(Cached):
         below = inputs[0]
         assert isinstance(below, tuple)
         with self.stacks.layers.work() as work:
-            manifest = make_directory(self.op, self.stacks.view(below), work.diff)
-            layer = self.stacks.layers.publish(work, manifest)
+            lower = self.stacks.view(below)
+            written = make_directory(self.op, lower, work.diff, now_ns=time.time_ns())
+            tell(written, running.step)
+            layer = self.stacks.layers.publish(work, written.manifest)
         return (*below, Layer(id=layer))

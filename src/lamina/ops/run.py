@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,19 +19,19 @@ from lamina.executor.spec import (
     FileMount,
     Mount,
     Network,
+    OverlayMount,
     Process,
     TmpfsMount,
     Ulimit,
 )
 from lamina.graph import mounts as m
-from lamina.graph.ops import CopyOp, ExecOp, TreeSource
+from lamina.graph.ops import ExecOp
 from lamina.layer.stack import Layer, Stack
 from lamina.ops.bind import Binder
-from lamina.ops.copying.select import select
-from lamina.ops.copying.write import write
+from lamina.ops.copying.export import copy_out
 from lamina.ops.parent import parent_part
 from lamina.ops.secrets import Agents, Secrets
-from lamina.snapshot.snapshotter import Snapshotter
+from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
 from lamina.solver.port import Cached, Result, Running
 
 
@@ -97,7 +98,7 @@ class Run(Cached):
             mounts, variables = self._mounts(inputs, running, held)
             active = held.enter_context(shop.snapshotter.prepare(below))
             spec = ContainerSpec(
-                root=active.root,
+                root=_mounted(active.root),
                 mounts=mounts,
                 process=Process(
                     args=op.args,
@@ -191,10 +192,16 @@ class Run(Cached):
         """Give a new cache mount the content that its `from` and `source` say."""
         if mount.input is None:
             return
-        stacks = self.workshop.binder.stacks
-        source = TreeSource(input=1, path=mount.source)
-        selection = select(stacks.view(_stack(inputs[mount.input])), source)
-        write(CopyOp(sources=(source,), dest="/"), [selection], stacks.view(()), directory)
+        tree = self.workshop.binder.stacks.view(_stack(inputs[mount.input]))
+        copy_out(tree, os.fsencode(mount.source), directory)
+
+
+def _mounted(root: Root) -> OverlayMount | BindMount:
+    match root:
+        case OverlayRoot():
+            return OverlayMount(lower=root.lower, upper=root.upper, work=root.work)
+        case PlainRoot():
+            return BindMount(source=root.path, target="/", read_only=False)
 
 
 def _stack(result: Result) -> Stack:

@@ -39,7 +39,9 @@ class Secrets:
     environ: Mapping[str, str]
 
     def value(self, mount: SecretMount) -> bytes | None:
-        """The secret, or None if it is not there and need not be. Raises SecretNotFound, UserError."""
+        """The secret, or None if it is not there and need not be. Raises SecretNotFound,
+        UserError.
+        """
         place = self.places.get(mount.id)
         if place is not None and place.env is not None and place.env in self.environ:
             return self.environ[place.env].encode("utf-8", "surrogateescape")

@@ -14,7 +14,9 @@ from lamina.solver.port import Direct, Result, Running
 
 @dataclass(frozen=True, slots=True)
 class Given(Direct):
-    """A result that is known without work: `scratch`, the layers of a resolved image, a local tree."""
+    """A result that is known without work: `scratch`, the layers of a resolved image, a local
+    tree.
+    """
 
     result: Stack | Tree
 

@@ -102,7 +102,7 @@ class LayerStore:
                 data = file.read()
             if not data.startswith(_MAGIC + bytes.fromhex(encoded(layer))):
                 raise HostError(f"{path} belongs to another layer")
-            manifest = decode_manifest(memoryview(data)[len(_MAGIC) + _ID :])
+            manifest = decode_manifest(data[len(_MAGIC) + _ID :])
         except FileNotFoundError as error:
             raise HostError(f"layer {layer} is gone from the store") from error
         except (OSError, msgspec.DecodeError) as error:

@@ -26,19 +26,11 @@ from msgspec.structs import replace
 from lamina.errors import HostError, UserError
 from lamina.fs.copyfile import hash_content
 from lamina.layer.entry import Entry, Kind, Manifest
-from lamina.layer.overlay import is_opaque, is_whiteout, read_xattrs
+from lamina.layer.overlay import is_opaque, is_whiteout, read_entry
 from lamina.oci.digest import Digest
 
 _MOST_LINKS: Final = 255
 _ROOT: Final = Entry(path=b"", kind=Kind.DIRECTORY, mode=0o755)
-_KINDS: Final = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 class LayerFiles(Protocol):
@@ -127,9 +119,9 @@ class View:
 
     # Directories.
 
-    def list(self, path: bytes) -> list[bytes]:
+    def names(self, path: bytes) -> list[bytes]:
         """The sorted names in the directory with the real path `path`; [] if there is none."""
-        return sorted(self._names(path))
+        return sorted(self._found(path))
 
     def children(self, path: bytes) -> Iterable[Entry]:
         """What the directory with the real path `path` holds, sorted by name."""
@@ -155,6 +147,10 @@ class View:
                     break
             else:
                 todo.pop()
+
+    def roots(self) -> tuple[bytes, ...]:
+        """The directories of the layers that show anything, highest first."""
+        return tuple(self._roots[index] for index in self.directories(b""))
 
     # Digests.
 
@@ -234,23 +230,10 @@ class View:
             known = self._in_manifest(index, path)
             if known is not None:
                 return self._unlinked(known, index)
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.FIFO)
-        xattrs = () if kind is Kind.SYMLINK else read_xattrs(host)[0]
-        device = (0, 0)
-        if kind in (Kind.CHARACTER, Kind.BLOCK):
-            device = (os.major(status.st_rdev), os.minor(status.st_rdev))
-        return Entry(
-            path=path,
-            kind=kind,
-            mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
-            size=status.st_size if kind is Kind.FILE else 0,
-            mtime_ns=status.st_mtime_ns,
-            link=os.readlink(host) if kind is Kind.SYMLINK else b"",
-            device=device,
-            xattrs=xattrs,
-        )
+        entry = read_entry(path, host, status)
+        if entry is None:  # a socket, which commits remove
+            raise HostError(f"{os.fsdecode(host)} is a socket")
+        return replace(entry, opaque=False) if entry.opaque else entry
 
     def _unlinked(self, entry: Entry, index: int) -> Entry:
         """A path on its own: a file where the manifest has a hard link, and nothing opaque."""
@@ -271,7 +254,7 @@ class View:
         at = bisect.bisect_left(entries, path, key=_path_of)
         return entries[at] if at < len(entries) and entries[at].path == path else None
 
-    def _names(self, path: bytes) -> dict[bytes, tuple[int, bytes, os.stat_result]]:
+    def _found(self, path: bytes) -> dict[bytes, tuple[int, bytes, os.stat_result]]:
         """What is in a directory, by name: layer, file and status."""
         names: dict[bytes, tuple[int, bytes, os.stat_result] | None] = {}
         for index in self.directories(path):
@@ -286,7 +269,7 @@ class View:
 
     def _children(self, path: bytes) -> Iterator[tuple[Entry, os.stat_result]]:
         prefix = path + b"/" if path else b""
-        for name, (index, host, status) in sorted(self._names(path).items()):
+        for name, (index, host, status) in sorted(self._found(path).items()):
             yield self._entry(prefix + name, index, host, status), status
 
 

@@ -17,7 +17,7 @@ from lamina.trace.verdict import Verdict
 class Watcher(Protocol):
     """Takes every event, in order, from one thread at a time."""
 
-    def __call__(self, event: Event) -> None: ...
+    def __call__(self, event: Event, /) -> None: ...
 
 
 class Recorder:

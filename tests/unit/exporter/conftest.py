@@ -39,7 +39,7 @@ class Workshop:
     index: MemoryBlobIndex = field(default_factory=MemoryBlobIndex)
     stdout: io.BytesIO = field(default_factory=io.BytesIO)
     fetched: list[Layer] = field(default_factory=list)
-    supply: Callable[[Layer], None] = lambda layer: None
+    supply: Callable[[Layer], object] = lambda layer: None
     said: list[tuple[str, int, int]] = field(default_factory=list)
     directories: dict[Digest, Path] = field(default_factory=dict)
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Workshop:
 
     def adopt(self, directory: Path) -> Layer:
         """A directory as a layer."""
-        manifest = read_diff(directory).manifest
+        manifest = read_diff(str(directory)).manifest
         identity = manifest.identity()
         self.directories[identity], self.manifests[identity] = directory, manifest
         return Layer(id=identity)

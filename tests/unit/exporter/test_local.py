@@ -72,7 +72,7 @@ def test_what_is_there_stays_or_is_replaced(workshop: Workshop, tmp_path: Path) 
 
 
 def test_nothing_is_written_through_a_symlink(workshop: Workshop, tmp_path: Path) -> None:
-    """Links in the destination are replaced, wherever they lead, and what they lead to is untouched."""
+    """Links in the destination are replaced, wherever they lead; their targets are untouched."""
     dest, outside = tmp_path / "dest", tmp_path / "outside"
     dest.mkdir()
     outside.mkdir(mode=0o711)

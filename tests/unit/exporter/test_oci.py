@@ -10,6 +10,7 @@ import pytest
 
 from lamina.errors import UsageError, UserError
 from lamina.exporter.annotations import parse_flags
+from lamina.exporter.image import BuiltImage
 from lamina.exporter.oci import OciExporter
 from lamina.oci import mediatype
 from lamina.oci.digest import digest_of
@@ -21,11 +22,15 @@ TITLE = "org.opencontainers.image.title"
 APP = parse_reference("app:dev")
 
 
-def exported(workshop: Workshop, *images: Any, **options: Any) -> dict[str, bytes]:
+def exported(
+    workshop: Workshop,
+    *images: BuiltImage,
+    attributes: dict[str, str] | None = None,
+    **options: object,
+) -> dict[str, bytes]:
     """The files of an archive by name, every blob checked."""
     dest = workshop.root / "out.tar"
-    attributes = options.pop("attributes", {})
-    exporter = OciExporter.parse(str(dest), attributes)
+    exporter = OciExporter.parse(str(dest), attributes or {})
     exporter.export(images, workshop.context(**options))
     with tarfile.open(dest) as tar:
         files = {one.name: (tar.extractfile(one) or io.BytesIO()).read() for one in tar}
@@ -35,7 +40,7 @@ def exported(workshop: Workshop, *images: Any, **options: Any) -> dict[str, byte
     return files
 
 
-def blob(files: dict[str, bytes], descriptor: dict[str, Any]) -> Any:
+def blob(files: dict[str, bytes], descriptor: dict[str, Any]) -> Any:  # noqa: ANN401 - it is JSON
     data = files["blobs/" + descriptor["digest"].replace(":", "/")]
     assert len(data) == descriptor["size"]
     return json.loads(data)

@@ -32,10 +32,10 @@ def command() -> click.Command:
 
 
 def run(session: Session, flags: Mapping[str, object]) -> int:
-    from lamina.control.images import list_images
-
     values = Values(flags)
     form = choose("--format", values.text("format") or "table", ("table", "json"), what="format")
+    from lamina.control.images import list_images
+
     rows = list_images(session.root)
     length = None if values.is_set("no_trunc") else SHORT_ID
     if values.is_set("quiet"):

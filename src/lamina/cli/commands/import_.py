@@ -29,12 +29,12 @@ def command() -> click.Command:
 
 
 def run(session: Session, flags: Mapping[str, object]) -> int:
-    from lamina.control.images import import_image
-
     values = Values(flags)
     arguments = values.texts("arguments")
     if len(arguments) != 2:
         raise UsageError("an archive and a name are needed", hint="lamina import rootfs.tar NAME")
+    from lamina.control.images import import_image
+
     path, name = arguments
     image = import_image(path, name, session.root, session.stdin, changes=values.texts("change"))
     session.stdout.write(f"{image}\n".encode())

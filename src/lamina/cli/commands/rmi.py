@@ -25,13 +25,13 @@ def command() -> click.Command:
 
 def run(session: Session, flags: Mapping[str, object]) -> int:
     """All of them are tried; the first error is the command's."""
-    from lamina.control.images import remove_image
-    from lamina.ui.render_error import render_error
-
     values = Values(flags)
     names = values.texts("images")
     if not names:
         raise UsageError("the image is missing", hint="lamina rmi IMAGE…")
+    from lamina.control.images import remove_image
+    from lamina.ui.render_error import render_error
+
     failed: LaminaError | None = None
     for name in names:
         try:

@@ -23,12 +23,12 @@ def command() -> click.Command:
 
 
 def run(session: Session, flags: Mapping[str, object]) -> int:
-    from lamina.control.run import run_container
-
     values = Values(flags)
     request = run_request(values, session.environ, cwd=session.cwd)
     if request.terminal and not session.stdin.isatty():
         raise UsageError("standard input is no terminal", hint="leave out -t")
+    from lamina.control.run import run_container
+
     return run_container(request, root=session.root)
 
 

@@ -2,8 +2,8 @@
 
     names ──resolve──▶ real paths ──model of the layer over the parent──▶ DiffWriter
 
-Directories are made on disk when the first file is put into them, or at the end. What is there below
-the layer is asked of the parent, and never where the layer itself made the directory.
+Directories are made on disk when the first file is put into them, or at the end. What is there
+below the layer is asked of the parent, and never where the layer itself made the directory.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from lamina.ops.copying.write import Written
 
 
 def make_directory(op: MakeDirOp, parent: Tree, diff: str | bytes, *, now_ns: int) -> Written:
-    """Writes the missing directories into the empty `diff`, to lie on `parent`; none may be missing.
+    """Writes the missing directories into the empty `diff`, to lie on `parent`; maybe none.
 
     Links in the path are followed inside the parent. Raises UserError where something else is in
     the way, and HostError.

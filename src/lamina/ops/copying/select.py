@@ -29,7 +29,7 @@ _REF_LENGTH: Final = 25
 
 
 class SourceNotFound(UserError):
-    """A source of COPY or ADD is not in its tree. `path` is absolute."""
+    """A source of COPY, ADD or a bind mount is not in its tree. `path` is absolute."""
 
     def __init__(self, message: str, *, path: str, hint: str | None) -> None:
         super().__init__(message, hint=hint)
@@ -138,6 +138,7 @@ class _Selecting:
         return replace(file, path=link.path)
 
     def _not_found(self, path: bytes) -> SourceNotFound:
+        # BuildKit names the tree by a passing id of this form.
         ref = hashlib.sha256(self._name.encode("utf-8", "surrogateescape")).digest()
         ref_name = base64.b32encode(ref).decode().lower()[:_REF_LENGTH]
         return SourceNotFound(

@@ -2,9 +2,9 @@
 
     *  any letters but `/`     ?  one letter but `/`     [a-z] [^a-z]  a class     \\c  the letter c
 
-Parts without wildcards lead to a directory, through symlinks; below it nothing is followed, and what
-is named may itself be a symlink. Sources: "Pattern matching" of COPY in the Dockerfile reference,
-and the syntax of Go's path/filepath.Match.
+Parts without wildcards lead to a directory, through symlinks; below it nothing is followed, and
+what is named may itself be a symlink. Sources: "Pattern matching" of COPY in the Dockerfile
+reference, and the syntax of Go's path/filepath.Match.
 """
 
 from __future__ import annotations

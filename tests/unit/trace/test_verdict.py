@@ -1,0 +1,42 @@
+"""The one line that says why a step ran."""
+
+from __future__ import annotations
+
+import pytest
+
+from lamina.cachekey.difference import Change
+from lamina.trace.verdict import Forced, KeyChanged, NeverBuilt, ResultGone, Verdict, sentence
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        (NeverBuilt(), "never built here"),
+        (Forced(flag="--no-cache"), "--no-cache demands it"),
+        (ResultGone(record="r"), "its earlier result was removed from the store"),
+        (
+            KeyChanged(changes=(Change(part="file:src/app.py", before="a", after="b"),)),
+            "file src/app.py changed",
+        ),
+        (
+            KeyChanged(changes=(Change(part="argument:VERSION", before="1", after="2"),)),
+            "build argument VERSION 1 → 2",
+        ),
+        (KeyChanged(changes=(Change(part="base", before="x", after="y"),)), "base image moved"),
+        (
+            KeyChanged(changes=(Change(part="mode:run.sh", before="0644", after="0755"),)),
+            "mode of run.sh 0644 → 0755",
+        ),
+    ],
+)
+def test_a_verdict_reads_like_a_sentence(verdict: Verdict, text: str) -> None:
+    """In the words of the one who asks."""
+    assert sentence(verdict) == text
+
+
+def test_many_changes_are_counted_and_not_listed() -> None:
+    """Three are named, the others counted."""
+    changes = tuple(Change(part=f"file:{name}", after="x") for name in "abcde")
+    assert sentence(KeyChanged(changes=changes)) == (
+        "file a added, file b added, file c added and 2 more"
+    )
