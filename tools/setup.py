@@ -59,6 +59,7 @@ TEST = (
     Need("zstd", "zstd", "no test of zstd archives"),
     Need("xz-utils", "xz", "no test of xz archives"),
     Need("bzip2", "bzip2", "no test of bzip2 archives"),
+    Need("git", "git", "no Rust among the tests of package managers"),
     Need("openssl", "openssl", "no test of registries over HTTPS"),
 )
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from lamina.context.descent import Descent
 from lamina.context.digesting import Digesting
 from lamina.context.reading import READ_FLAGS
@@ -79,8 +81,14 @@ class ContextTree:
     only after `digests`, which completes files and directories.
     """
 
-    def __init__(self, root: str, ignore: Ignore | None, index: StatIndex) -> None:
-        """Raises UserError where `root` is no directory that can be read."""
+    def __init__(
+        self, root: str, ignore: Ignore | None, index: StatIndex, *, keep_owners: bool = False
+    ) -> None:
+        """With `keep_owners` files belong to whom they belong on disk: for unpacked archives.
+
+        Raises UserError where `root` is no directory that can be read.
+        """
+        self._keep_owners = keep_owners
         self.root = root
         self.counters = Counters()
         self._ignored: dict[bytes, IgnoreDirectory] = {}
@@ -99,7 +107,7 @@ class ContextTree:
         self._descent = Descent(self._descriptor)
         status = os.fstat(self._descriptor)
         self._stamps[b""] = stamp_of(status)
-        self._top = _entry(b"", status, b"")
+        self._top = self._entry(b"", status, b"")
 
     def close(self) -> None:
         """Writes the index and lets go of the directory. Nothing may be asked afterwards."""
@@ -239,7 +247,7 @@ class ContextTree:
         ignored, stamps = self._ignored.get(prefix.rstrip(b"/")), self._stamps
         for name, status in found:
             path = prefix + name
-            entry = _entry(path, status, links.get(name, b""))
+            entry = self._entry(path, status, links.get(name, b""))
             stamps[path] = stamp_of(status)
             if ignored is not None:
                 if entry.kind is Kind.DIRECTORY:
@@ -258,6 +266,12 @@ class ContextTree:
         if entry.kind is not Kind.DIRECTORY or not self._ignored[entry.path].may_reinclude:
             return False
         return bool(self._list(entry.path).entries)
+
+    def _entry(self, path: bytes, status: os.stat_result, link: bytes) -> Entry:
+        entry = _entry(path, status, link)
+        if self._keep_owners:
+            return replace(entry, uid=status.st_uid, gid=status.st_gid)
+        return entry
 
 
 def _by_name(item: tuple[bytes, os.stat_result]) -> bytes:

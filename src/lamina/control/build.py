@@ -228,7 +228,11 @@ class _Build:
         """When the newest layer was made; a cached build makes the same image, times included."""
         layers = self.store.layers
         return max(
-            (os.path.getmtime(layers.diff_dir(each.id)) for each in stack if not each.pulled),
+            (
+                os.path.getmtime(os.path.dirname(layers.diff_dir(each.id)))
+                for each in stack
+                if not each.pulled
+            ),
             default=None,
         )
 

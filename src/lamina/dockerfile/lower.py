@@ -15,6 +15,7 @@ import msgspec
 
 from lamina.dockerfile import lower_copy, lower_run, metadata
 from lamina.dockerfile.base import Base, Bases
+from lamina.dockerfile.directives import find_syntax
 from lamina.dockerfile.draft import Draft, empty_image
 from lamina.dockerfile.environment import (
     DEFAULT_PATH,
@@ -41,6 +42,7 @@ from lamina.oci.platform import Platform, normalized, parse_platform
 from lamina.oci.reference import parse_reference
 
 _STEPS = (c.AddCommand, c.CopyCommand, c.RunCommand, c.WorkdirCommand)
+_FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")
 _COMMON_IMAGES = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
 
 
@@ -53,6 +55,7 @@ class _Lowering:
     """One run of `lower`."""
 
     def __init__(self, request: LoweringRequest, bases: Bases) -> None:
+        _check_frontend(request)
         syntax = parse_syntax(request.dockerfile)
         self.request = request
         self.bases = bases
@@ -182,11 +185,6 @@ class _Lowering:
         named = self.bases.named_context(str(reference), platform)
         if named is not None:
             return named
-        name = (
-            self.scope.step_name(state, f"FROM {reference}")
-            if state.registered
-            else f"FROM {reference}"
-        )
         try:
             return self.bases.image(reference, platform, name=name)
         except LaminaError as error:
@@ -314,6 +312,19 @@ class _Lowering:
             os_features=platform.os_features,
         )
         return Lowered(vertex=vertex, config=config, platform=platform, epoch=self.epoch)
+
+
+def _check_frontend(request: LoweringRequest) -> None:
+    """Raises UserError if the Dockerfile wants to be read by somebody else."""
+    directive = find_syntax(request.dockerfile.text)
+    asked = request.build_args.get("BUILDKIT_SYNTAX") or (directive.value if directive else "")
+    frontend = asked.split(" ")[0]
+    name = frontend.removeprefix("docker.io/").partition(":")[0].partition("@")[0]
+    if frontend and name not in _FRONTENDS:
+        raise UserError(
+            f"the Dockerfile asks for the frontend {frontend}, and Lamina has only its own",
+            hint="it reads what docker/dockerfile:1 reads; leave the syntax line out, or name that",
+        )
 
 
 def _stated(wanted: Platform, found: Platform) -> Platform:

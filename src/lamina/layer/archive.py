@@ -70,7 +70,7 @@ class _Guarded:
 
     def __init__(self, plain: BinaryIO, errors: tuple[type[Exception], ...]) -> None:
         self._plain = plain
-        self._errors = (*errors, OSError, EOFError, ValueError)
+        self._errors: tuple[type[Exception], ...] = (*errors, OSError, EOFError, ValueError)
 
     def read(self, size: int, /) -> bytes:
         try:
@@ -87,7 +87,7 @@ def _decompressor(
         from isal import igzip, isal_zlib
 
         plain = igzip.IGzipFile(fileobj=file, mode="rb")  # type: ignore[no-untyped-call]
-        return cast("BinaryIO", plain), (isal_zlib.error,)
+        return cast("BinaryIO", plain), (cast("type[Exception]", isal_zlib.error),)
     if head.startswith(_BZIP2):
         import bz2
 

@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from lamina.errors import HostError
 from lamina.fs.copyfile import hash_zeros
 from lamina.layer.entry import Entry, Kind, Manifest
-from lamina.layer.reader import MalformedTar, Map, TarReader
+from lamina.layer.pax import Map
+from lamina.layer.reader import MalformedTar, TarReader
 from lamina.layer.scan import LowerEntry, link_names
 from lamina.layer.writing import DiffWriter, Note
 

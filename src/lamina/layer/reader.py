@@ -14,19 +14,17 @@ from typing import Final, Protocol
 
 from lamina.errors import UserError
 from lamina.fs.copyfile import Hash
+from lamina.layer.pax import Map, Meta, parse_decimal, parse_map, parse_time
 from lamina.layer.tarheader import BLOCK
 
 _PIECE: Final = 1 << 20
 _MOST_META: Final = 1 << 20
-_MOST_SPARSE: Final = 1 << 40
+_MOST_NUMBERS: Final = 10_000
 _SECOND: Final = 1_000_000_000
 _ZEROS: Final = bytes(BLOCK)
 _LARGEST: Final = (1 << 63) - 1
 _NO_ID: Final = (1 << 32) - 1
 _XATTR: Final = b"SCHILY.xattr."
-
-Map = tuple[tuple[int, int], ...]
-"""The pieces of a sparse file that are in the tar: (offset, size), in order."""
 
 
 class MalformedTar(UserError):
@@ -78,11 +76,12 @@ class TarReader:
         self._before = 0  # bytes of the stream that were before _data
         self._left = 0  # content of the member that was not read yet
         self._padding = 0
+        self._numbers: dict[bytes, int] = {}  # modes, owners and times repeat
 
     def next(self) -> Member | None:
         """The next member, None at the end of the tar."""
         self._skip()
-        meta = _Meta()
+        meta = Meta()
         while True:
             block = self._block()
             if block is None:
@@ -93,7 +92,10 @@ class TarReader:
             if kind in b"xgLK" and kind:
                 self._read_meta(meta, kind, self._number(block[124:136], "size"))
                 continue
-            return self._member(block, kind, meta)
+            try:
+                return self._member(block, kind, meta)
+            except ValueError as error:
+                raise self.malformed(str(error)) from error
 
     def content(self) -> Iterator[bytes]:
         """What is left of the member's content, in pieces."""
@@ -171,15 +173,16 @@ class TarReader:
                 raise self.malformed("there is something after the end mark")
             return None
         total = sum(block) - sum(block[148:156]) + 256
-        if self._number(block[148:156], "checksum") != total:
-            signed = total - 256 * sum(1 for byte in block[:148] + block[156:] if byte > 127)
-            if self._number(block[148:156], "checksum") != signed:
+        noted = self._number(block[148:156], "checksum")
+        if noted != total:  # old tars add signed bytes
+            signed = total - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
+            if noted != signed:
                 raise self.malformed("a header has a wrong checksum")
         return block
 
     # Headers.
 
-    def _member(self, block: bytes, kind: bytes, meta: _Meta) -> Member:
+    def _member(self, block: bytes, kind: bytes, meta: Meta) -> Member:
         number = self._number
         name = _text(block[0:100])
         is_ustar = block[257:263] == b"ustar\0"
@@ -231,6 +234,14 @@ class TarReader:
 
     def _number(self, field: bytes, what: str) -> int:
         """An octal number, or a binary one with the first bit set (GNU)."""
+        known = self._numbers.get(field)
+        if known is None:
+            known = self._parse_number(field, what)
+            if len(self._numbers) < _MOST_NUMBERS:
+                self._numbers[field] = known
+        return known
+
+    def _parse_number(self, field: bytes, what: str) -> int:
         if field[0] & 0x80:
             value = int.from_bytes(field, "big") & ((1 << (len(field) * 8 - 1)) - 1)
             return value - (1 << (len(field) * 8 - 1)) if field[0] & 0x40 else value
@@ -243,41 +254,17 @@ class TarReader:
             raise self.malformed(f"the {what} of a header is no number")
         return int(text, 8)
 
-    def _read_meta(self, meta: _Meta, kind: bytes, size: int) -> None:
+    def _read_meta(self, meta: Meta, kind: bytes, size: int) -> None:
         if not 0 <= size <= _MOST_META:
             raise self.malformed("an extended header is larger than 1 MiB")
         data = self._take(size)
         self._take(-size % BLOCK)
-        if kind == b"g":
-            return  # Docker ignores them too
-        meta.used = True
-        if kind == b"L":
-            meta.name = data.rstrip(b"\0")
-        elif kind == b"K":
-            meta.link = data.rstrip(b"\0")
-        else:
-            self._records(meta, data)
+        try:
+            meta.read(kind, data)
+        except ValueError as error:
+            raise self.malformed(str(error)) from error
 
-    def _records(self, meta: _Meta, data: bytes) -> None:
-        at = 0
-        while at < len(data):
-            space = data.find(b" ", at, at + 20)
-            length = data[at:space] if space > 0 else b""
-            end = at + int(length) if length.isdigit() else 0
-            equals = data.find(b"=", space, end)
-            if equals < 0 or not at < end <= len(data) or data[end - 1] != 0x0A:
-                raise self.malformed("a pax record is broken")
-            key, value = data[space + 1 : equals], data[equals + 1 : end - 1]
-            at = end
-            if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
-                meta.pieces.append(value)
-                meta.sparse[b"GNU.sparse.pieces"] = b""
-            elif key.startswith(b"GNU.sparse."):
-                meta.sparse[key] = value
-            else:
-                meta.records[key] = value
-
-    def _apply(self, member: Member, meta: _Meta) -> None:
+    def _apply(self, member: Member, meta: Meta) -> None:
         if meta.name is not None:
             member.name = meta.name
         if meta.link is not None:
@@ -290,31 +277,17 @@ class TarReader:
                 case b"linkpath":
                     member.link = value
                 case b"size":
-                    member.size = self._decimal(value)
+                    member.size = parse_decimal(value)
                 case b"uid":
-                    member.uid = self._decimal(value)
+                    member.uid = parse_decimal(value)
                 case b"gid":
-                    member.gid = self._decimal(value)
+                    member.gid = parse_decimal(value)
                 case b"mtime":
-                    member.mtime_ns = self._time(value)
+                    member.mtime_ns = parse_time(value)
                 case _ if key.startswith(_XATTR):
                     xattrs.append((key[len(_XATTR) :], value))
         if xattrs:
             member.xattrs = tuple(sorted(xattrs))
-        meta.sparse.update({b"GNU.sparse.list": b",".join(meta.pieces)} if meta.pieces else {})
-
-    def _decimal(self, text: bytes) -> int:
-        if not text.isdigit() or len(text) > 20:
-            raise self.malformed("a pax record has a wrong number")
-        return int(text)
-
-    def _time(self, text: bytes) -> int:
-        whole, _, fraction = text.partition(b".")
-        digits = whole.removeprefix(b"-")
-        if not digits.isdigit() or len(digits) > 12 or (fraction and not fraction.isdigit()):
-            raise self.malformed("a pax record has a wrong time")
-        value = int(digits) * _SECOND + int(fraction[:9].ljust(9, b"0"))
-        return -value if whole.startswith(b"-") else value
 
     # Sparse files.
 
@@ -329,7 +302,8 @@ class TarReader:
             pieces += self._sparse_numbers(extension[:504])
             more = extension[504]
         member.kind = b"0"
-        self._set_sparse(member, pieces, self._number(block[483:495], "size"))
+        member.size = self._number(block[483:495], "size")
+        member.sparse = parse_map(pieces, size=member.size, stored=member.stored)
 
     def _sparse_numbers(self, fields: bytes) -> list[int]:
         numbers = []
@@ -346,25 +320,26 @@ class TarReader:
         real = sparse.get(b"GNU.sparse.realsize") or sparse.get(b"GNU.sparse.size")
         if real is None:
             raise self.malformed("a sparse file has no size")
-        text = sparse.get(b"GNU.sparse.map") or sparse.get(b"GNU.sparse.list")
+        text = sparse.get(b"GNU.sparse.map")
         if text is not None:
-            numbers = [self._decimal(part) for part in text.split(b",")]
+            numbers = [parse_decimal(part) for part in text.split(b",")]
         elif sparse.get(b"GNU.sparse.major") == b"1":
             numbers = self._map_in_content(member)
         else:
             numbers = []
-        self._set_sparse(member, numbers, self._decimal(real))
+        member.size = parse_decimal(real)
+        member.sparse = parse_map(numbers, size=member.size, stored=member.stored)
 
     def _map_in_content(self, member: Member) -> list[int]:
         """Form 1.0: lines of numbers before the content, padded to blocks."""
         data = self._map_block(member)
         lines = data.split(b"\n")
-        while len(lines) < 2 or len(lines) < 2 + 2 * self._decimal(lines[0]):
+        while len(lines) < 2 or len(lines) < 2 + 2 * parse_decimal(lines[0]):
             if len(data) > _MOST_META:
                 raise self.malformed("a sparse map is larger than 1 MiB")
             data += self._map_block(member)
             lines = data.split(b"\n")
-        return [self._decimal(line) for line in lines[1 : 1 + 2 * self._decimal(lines[0])]]
+        return [parse_decimal(line) for line in lines[1 : 1 + 2 * parse_decimal(lines[0])]]
 
     def _map_block(self, member: Member) -> bytes:
         if self._left < BLOCK:
@@ -372,34 +347,6 @@ class TarReader:
         self._left -= BLOCK
         member.stored -= BLOCK
         return self._take(BLOCK)
-
-    def _set_sparse(self, member: Member, numbers: list[int], size: int) -> None:
-        if len(numbers) % 2 or not 0 <= size <= _MOST_SPARSE:
-            raise self.malformed("a sparse file has an absurd size or map")
-        pieces = tuple(zip(numbers[::2], numbers[1::2], strict=True))
-        end = 0
-        for offset, length in pieces:
-            if offset < end or length < 0 or offset + length > size:
-                raise self.malformed("a sparse map is not in order")
-            end = offset + length
-        if sum(length for _, length in pieces) != member.stored:
-            raise self.malformed("a sparse map does not fit its content")
-        member.sparse = tuple(piece for piece in pieces if piece[1])
-        member.size = size
-
-
-class _Meta:
-    """What the extended headers before a member say."""
-
-    __slots__ = ("link", "name", "pieces", "records", "sparse", "used")
-
-    def __init__(self) -> None:
-        self.used = False
-        self.name: bytes | None = None
-        self.link: bytes | None = None
-        self.records: dict[bytes, bytes] = {}
-        self.sparse: dict[bytes, bytes] = {}
-        self.pieces: list[bytes] = []
 
 
 def _text(field: bytes) -> bytes:

@@ -39,9 +39,16 @@ def encode_header(entry: Entry, name: bytes, mtime_ns: int) -> bytes:
     A directory's name ends with a slash.
     """
     records: list[bytes] = []
-    short, prefix = split_name(name) or (_shortened(name, records), b"")
+    names: list[bytes] = []  # those that are in the records
+    split = split_name(name)
+    if split is None:
+        names.append(name)
+        records.append(_record(b"path", name))
+        split = name[:_NAME].rstrip(b"/"), b""
+    short, prefix = split
     link = entry.link
     if len(link) > _NAME:
+        names.append(link)
         records.append(_record(b"linkpath", link))
         link = link[:_NAME]
     uid, gid, size = entry.uid, entry.gid, entry.size
@@ -66,7 +73,7 @@ def encode_header(entry: Entry, name: bytes, mtime_ns: int) -> bytes:
     )
     if not records:
         return header
-    if (len(name) > _NAME or link) and not _is_text(name + entry.link):
+    if names and not _is_text(b"".join(names)):
         records.insert(0, _record(b"hdrcharset", b"BINARY"))
     return encode_records(b"".join(records)) + header
 
@@ -86,12 +93,6 @@ def split_name(name: bytes) -> tuple[bytes, bytes] | None:
     if not 0 < cut <= _PREFIX:
         return None
     return name[cut + 1 :], name[:cut]
-
-
-def _shortened(name: bytes, records: list[bytes]) -> bytes:
-    """What stands in the header of a name that is in the records."""
-    records.append(_record(b"path", name))
-    return name[:_NAME].rstrip(b"/")
 
 
 def _record(key: bytes, value: bytes) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"\s*(?P<scheme>{_TOKEN})(?:\s+|\Z)")
+_SCHEME = re.compile(rf"[\s,]*(?P<scheme>{_TOKEN})(?=[\s,]|\Z)")
 _PARAMETER = re.compile(
     rf"[\s,]*(?P<name>{_TOKEN})\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<plain>[^\s,\"]*))"
 )
@@ -37,5 +37,4 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
             parameters[parameter["name"].lower()] = value
             at = parameter.end()
         found.append(Challenge(scheme=match["scheme"].lower(), parameters=parameters))
-        at += len(header[at:]) - len(header[at:].lstrip(" \t,"))
     return tuple(found)

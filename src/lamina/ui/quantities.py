@@ -14,7 +14,12 @@ def render_bytes(count: int) -> str:
 
 
 def render_amount(current: int, total: int, unit: str) -> str:
-    """How much is done: `3.15MB / 3.40MB`, `12 / 40 files`; "" where nothing is known."""
+    """How much is done: `3.15MB / 3.40MB`, `12 / 40 files`; "" where there is nothing to say.
+
+    The unit is "bytes", or a plural; "" for a part that is a step of its own, done or not.
+    """
+    if not unit:
+        return f"{current} / {total}" if total > 1 else ""
     if unit == "bytes":
         if total:
             return f"{render_bytes(current)} / {render_bytes(total)}"

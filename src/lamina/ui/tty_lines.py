@@ -134,7 +134,7 @@ def _state(ended: StepFinished | None) -> tuple[str, str]:
 def _part(part: Part, now: float, screen: Screen) -> Line:
     latest = part.latest
     amount = render_amount(latest.current, latest.total, latest.unit)
-    if latest.total and screen.width >= 3 * BAR:
+    if latest.total > 1 and screen.width >= 3 * BAR:
         filled = min(BAR * latest.current // latest.total, BAR)
         amount = f"[{'#' * filled}{'-' * (BAR - filled)}] {amount}"
     what = latest.what

@@ -141,6 +141,8 @@ def test_quantities() -> None:
     assert render_amount(3, 40, "files") == "3 / 40 files"
     assert render_amount(5, 0, "bytes") == "5B"
     assert render_amount(0, 0, "bytes") == ""
+    assert render_amount(1, 3, "") == "1 / 3"
+    assert render_amount(0, 1, "") == ""
     assert [render_age(n) for n in (0, 61, 7200, 86400 * 400)] == [
         "just now",
         "1 minute ago",

@@ -1,0 +1,60 @@
+"""A stream as the build context: a tar, compressed or not, or a Dockerfile alone.
+
+The first bytes decide, as in BuildKit: what is compressed or starts with the header of a tar is an
+archive, everything else is the text of a Dockerfile.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from lamina.context.archive import Peeked, Source, is_compressed, open_archive
+from lamina.errors import UserError
+from lamina.layer.unpack import unpack_archive
+
+_MAGIC: Final = 6
+_LARGEST_DOCKERFILE: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A tar to be unpacked; `stream` gives it uncompressed."""
+
+    stream: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Dockerfile:
+    """The text of a Dockerfile."""
+
+    content: bytes
+
+
+def sniff(stream: Source) -> Archive | Dockerfile:
+    """What the stream is. Raises UserError where it is empty, too large, or no archive inside."""
+    peeked = Peeked(stream)
+    head = peeked.peek(_MAGIC)
+    archive = open_archive(peeked)
+    if archive is not None:
+        return Archive(archive)
+    if is_compressed(head):
+        raise UserError("the build context is compressed, but no tar is in it")
+    content = peeked.peek(_LARGEST_DOCKERFILE + 1)
+    if len(content) > _LARGEST_DOCKERFILE:
+        raise UserError("the build context is neither a tar nor a Dockerfile: it is too large")
+    return Dockerfile(content)
+
+
+def open_stream(stream: Source, directory: str) -> Dockerfile | None:
+    """Makes the stream a context: an archive is unpacked into the empty `directory`.
+
+    A Dockerfile alone is returned; its context is the directory, which stays empty. Nothing in an
+    archive gets out of the directory: that is a MalformedArchive (a UserError).
+    """
+    found = sniff(stream)
+    if isinstance(found, Dockerfile):
+        return found
+    unpack_archive(found.stream, os.fsencode(directory))
+    return None
