@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, field
 from functools import cached_property
 
+import msgspec
 
-@dataclass(frozen=True)
-class SourceFile:
+
+class SourceFile(msgspec.Struct, frozen=True, dict=True):
     """A named text. Bytes that are not UTF-8 are kept as surrogates (`surrogateescape`)."""
 
     name: str
-    text: str = field(repr=False)
+    text: str
+
+    def __repr__(self) -> str:
+        return f"SourceFile({self.name!r})"
 
     @classmethod
     def decode(cls, name: str, data: bytes) -> SourceFile:
@@ -32,8 +35,7 @@ class SourceFile:
         return self.text[start : end if end >= 0 else None].rstrip("\r")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """A half-open range of characters of a source file."""
 
     file: SourceFile

@@ -15,7 +15,6 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -48,8 +47,7 @@ _STACK = msgspec.msgpack.Decoder(Stack)
 _FILES = msgspec.msgpack.Decoder(tuple[ListedFile, ...])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What a step made, and the parts of the key under which it is found. Times in seconds since
     1970.
     """
@@ -64,8 +62,7 @@ class Record:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownBlob:
+class KnownBlob(msgspec.Struct, frozen=True, kw_only=True):
     """A tar that was made of a layer: its digest and size in bytes, and the digest of the plain
     tar.
     """

@@ -16,7 +16,8 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.errors import HostError, UserError
 from lamina.fs.lock import FileLock, lock, try_lock
@@ -24,8 +25,7 @@ from lamina.graph.mounts import CacheMount, Sharing
 from lamina.oci.platform import Platform
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folder:
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
     """A cache mount in use. `fresh` is true when nobody has filled it yet."""
 
     path: str

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
@@ -42,8 +41,7 @@ class ListedFile(msgspec.Struct, frozen=True, array_like=True):
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """The files that one part of a key stands for. `files` makes the list when it is asked for."""
 
     part: str
@@ -51,8 +49,7 @@ class Listing:
     files: Callable[[], tuple[ListedFile, ...]]
 
 
-@dataclass(frozen=True)
-class CacheKey:
+class CacheKey(msgspec.Struct, frozen=True, dict=True):
     """The inputs of a step. Every listing's digest is also the value of the part of that name."""
 
     parts: tuple[Part, ...]

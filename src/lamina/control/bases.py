@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 
 import msgspec
+from msgspec.structs import replace
 
 from lamina.content.errors import NotFound
 from lamina.content.layout import open_layout, parse_layout_address
@@ -34,8 +34,7 @@ _LAYOUT, _IMAGE = "oci-layout://", "docker-image://"
 _WEB = ("http://", "https://")
 
 
-@dataclass(slots=True)
-class ImageBases:
+class ImageBases(msgspec.Struct):
     """Resolves names for the lowering, and fetches the layers of what it resolved.
 
     `contexts` are the values of --build-context by familiar name.
@@ -46,9 +45,9 @@ class ImageBases:
     contexts: Mapping[str, str]
     pull: bool
     registry: Callable[[], ImageSource]
-    stacks: dict[tuple[Digest, Platform], Stack] = field(default_factory=dict)
-    _sources: dict[Digest, tuple[ImageSource, Reference]] = field(default_factory=dict)
-    _resolved: dict[tuple[str, Platform], Base] = field(default_factory=dict)
+    stacks: dict[tuple[Digest, Platform], Stack] = msgspec.field(default_factory=dict)
+    _sources: dict[Digest, tuple[ImageSource, Reference]] = msgspec.field(default_factory=dict)
+    _resolved: dict[tuple[str, Platform], Base] = msgspec.field(default_factory=dict)
 
     def image(self, reference: Reference, platform: Platform, *, name: str) -> Base:
         known = self._resolved.get((str(reference), platform))
@@ -111,9 +110,7 @@ class ImageBases:
         self.store.blobs.put(image.config_data)
         self.store.blobs.put(image.manifest_data)
         annotations = {**image.descriptor.annotations, ORIGIN: _origin(reference, image)}
-        descriptor = msgspec.structs.replace(
-            image.descriptor, annotations=annotations, platform=image.platform
-        )
+        descriptor = replace(image.descriptor, annotations=annotations, platform=image.platform)
         self.store.images.tag(reference, descriptor)
 
     def _layout(self, name: str, value: str, platform: Platform) -> Base:
@@ -160,7 +157,7 @@ class ImageBases:
             stack.append(
                 Layer(
                     id=layer.diff_id,
-                    blob=msgspec.structs.replace(layer.descriptor, annotations={}),
+                    blob=replace(layer.descriptor, annotations={}),
                     origin=layer.descriptor.annotations.get(ORIGIN, origin),
                 )
             )

@@ -7,10 +7,10 @@ import datetime
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
 from lamina.cache.steps import StepCache
 from lamina.control import wiring
@@ -72,8 +72,7 @@ def _outputs(request: BuildRequest) -> tuple[OutputRequest, ...]:
     return request.outputs or (OutputRequest(type="image"),)
 
 
-@dataclass(slots=True)
-class _Build:
+class _Build(msgspec.Struct):
     """One build, with everything it works with."""
 
     request: BuildRequest
@@ -261,10 +260,10 @@ def _dated(config: ImageConfig, made: float | None) -> ImageConfig:
     else:
         created = _rfc3339(made)
     history = tuple(
-        entry if entry.created else msgspec.structs.replace(entry, created=created)
+        entry if entry.created else replace(entry, created=created)
         for entry in config.history or ()
     )
-    return msgspec.structs.replace(config, created=created, history=history)
+    return replace(config, created=created, history=history)
 
 
 def _rfc3339(moment: float) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile.base import Base
 from lamina.dockerfile.lower import lower
@@ -48,16 +48,14 @@ def changed_config(
     request = LoweringRequest(
         dockerfile=SourceFile(name="--change", text=text), build_platform=platform
     )
-    plain = msgspec.structs.replace(
-        config, config=msgspec.structs.replace(config.config, on_build=None), history=()
-    )
+    plain = replace(config, config=replace(config.config, on_build=None), history=())
     try:
         lowered = lower(request, _Standing(plain))
     except UserError as error:
         raise UsageError(f"--change: {error.message}", hint=error.hint) from None
     on_build = (*(config.config.on_build or ()), *(lowered.config.config.on_build or ()))
-    changed = msgspec.structs.replace(lowered.config.config, on_build=on_build or None)
-    return msgspec.structs.replace(config, config=changed)
+    changed = replace(lowered.config.config, on_build=on_build or None)
+    return replace(config, config=changed)
 
 
 def _check(change: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from lamina.content.images import NamedImage
 from lamina.content.layout import open_layout, parse_layout_address
 from lamina.content.source import ImageSource
 from lamina.content.store import host_errors
+from lamina.context.archive import open_archive
 from lamina.control.changes import changed_config
 from lamina.control.named import details_of, find_images
 from lamina.control.privileges import become_root
@@ -19,14 +24,20 @@ from lamina.control.rootfs import Rootfs, take_rootfs
 from lamina.control.store import IndexedBlobs, Store, open_store
 from lamina.errors import InternalError, UsageError, UserError
 from lamina.exporter.blobs import LayerBlobs
-from lamina.exporter.image import BuiltImage
+from lamina.exporter.image import BuiltImage, rfc3339
 from lamina.exporter.port import ExportContext
 from lamina.exporter.store import StoreExporter
+from lamina.layer.reader import TarReader
 from lamina.layer.stack import Layer, Stack
 from lamina.oci.config import History, ImageConfig
 from lamina.oci.platform import Platform, host_platform
 from lamina.oci.reference import Reference, parse_reference
 from lamina.snapshot.view import View
+
+_OF_IMAGES = re.compile(
+    r"(\./)?(blobs(/|\Z)|(oci-layout|(index|manifest)\.json)\Z|[0-9a-f]{64}(/|\.json\Z|\.tar\Z))"
+)
+"""The first names in tars of image layouts and of `docker save`."""
 
 
 def list_images(root: str) -> tuple[ImageRow, ...]:
@@ -41,11 +52,11 @@ def remove_image(name: str, root: str) -> tuple[str, ...]:
     The image's layers stay until they are pruned. Raises UserError where there is no such image.
     """
     store = open_store(root)
-    removed = []
-    for named in find_images(store, name):
-        if store.images.untag(named.reference) is not None:
-            removed.append(f"Untagged: {named.reference.familiar}")
-    return tuple(removed)
+    return tuple(
+        f"Untagged: {named.reference.familiar}"
+        for named in find_images(store, name)
+        if store.images.untag(named.reference) is not None
+    )
 
 
 def import_image(
@@ -112,21 +123,15 @@ def _foreign_images(path: str) -> tuple[ImageSource, Reference] | None:
 
 
 def _holds_images(path: str) -> bool:
-    """Whether a tar is one of images; that of a root file system has folders at its top."""
-    import tarfile
-
-    markers = {"oci-layout", "index.json", "manifest.json"}
-    try:
-        with host_errors(path), tarfile.open(path, "r:") as tar:
-            found: set[str] = set()
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every header
-                found.add(member.name.removeprefix("./"))
-                if found & markers and len(found) > 1:
-                    return "blobs" in found or any(name.startswith("blobs/") for name in found)
-    except (tarfile.TarError, EOFError, ValueError, OverflowError):
-        return False
-    return False
+    """Whether a tar is one of images: by its first names, as those may be huge."""
+    with host_errors(path), Path(path).open("rb") as file:
+        try:
+            plain = open_archive(file)
+            members = iter(TarReader(plain).next, None) if plain is not None else iter(())
+            names = [os.fsdecode(member.name) for member in itertools.islice(members, 8) if member]
+        except UserError:
+            return False  # what is wrong with it is said when it is unpacked
+    return any(_OF_IMAGES.match(name) for name in names)
 
 
 def _imported(
@@ -154,11 +159,32 @@ def _made(path: str, stdin: BinaryIO, store: Store, host: Platform) -> BuiltImag
 def _image_of(rootfs: Rootfs, name: str, host: Platform) -> BuiltImage:
     """An image of one layer. Its time is that of its newest file: equal archives, equal images."""
     newest = max((entry.mtime_ns for entry in rootfs.manifest.entries), default=0)
-    created = datetime.fromtimestamp(newest // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    config = _empty(host)
+    created = rfc3339(max(newest // 10**9, 0))
     history = (History(created=created, created_by=f"lamina import {name}"),)
-    return BuiltImage(
-        platform=host,
-        config=_with(config, created=created, history=history),
-        stack=(rootfs.layer,),
+    config = msgspec.structs.replace(_empty(host), created=created, history=history)
+    return BuiltImage(platform=host, config=config, stack=(rootfs.layer,))
+
+
+def _empty(host: Platform) -> ImageConfig:
+    return ImageConfig(architecture=host.architecture, os=host.os, variant=host.variant)
+
+
+def _context(store: Store, name: Reference) -> ExportContext:
+    def fetch(layer: Layer) -> None:
+        raise InternalError(f"the layer {layer.id} was imported, and is gone")
+
+    def view(stack: Stack) -> View:
+        return View(store.layers, tuple(layer.id for layer in stack))
+
+    return ExportContext(
+        content=store.blobs,
+        blobs=LayerBlobs(
+            content=store.blobs,
+            layers=store.layers,
+            index=IndexedBlobs(store.index),
+            fetch=fetch,
+        ),
+        view=view,
+        store=store.images,
+        names=(name,),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import BinaryIO
+
+import msgspec
 
 from lamina.context.statindex import StatIndex, index_file
 from lamina.context.tree import ContextTree
@@ -21,8 +22,7 @@ _WEB = ("http://", "https://")
 _MAX_DOCKERFILE = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """`locus` says which Dockerfile this is, for the cache."""
 
     dockerfile: SourceFile
@@ -51,8 +51,7 @@ def open_inputs(request: BuildRequest, store: Store, stdin: BinaryIO) -> Iterato
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
     """The context's directory; `dockerfile` where standard input or a URL gave that instead."""
 
     directory: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.content.documents import parse_manifest_or_index
 from lamina.content.images import NamedImage
@@ -21,11 +22,11 @@ from lamina.oci.reference import parse_reference
 _ID = re.compile(r"(?:sha256:)?(?P<digits>[0-9a-f]{4,64})\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Details:
-    """What a name leads to. `image` is the one for this machine, or the first; None if it is damaged.
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """What a name leads to. `image` is the one for this machine, or else the first.
 
-    `image_id` is the digest of its configuration, or of what the name means where that is unknown.
+    It is None where the documents are damaged or missing; `image_id` is then the digest that the
+    name means, otherwise that of the image's configuration.
     """
 
     image_id: Digest

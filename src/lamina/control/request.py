@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from lamina.oci.reference import Reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretSource:
+class SecretSource(msgspec.Struct, frozen=True, kw_only=True):
     """`--secret`: where a secret's value comes from; exactly one of `path` and `env` is set."""
 
     id: str
@@ -16,16 +15,14 @@ class SecretSource:
     env: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SshSource:
+class SshSource(msgspec.Struct, frozen=True, kw_only=True):
     """`--ssh`: an agent's socket, or private keys (then an agent is made for them)."""
 
     id: str
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputRequest:
+class OutputRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`--output`: `type` is oci, docker, tar, local, image or cacheonly; `dest` "-" is standard
     output.
 
@@ -34,11 +31,10 @@ class OutputRequest:
 
     type: str
     dest: str | None = None
-    attributes: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `lamina build` was given.
 
     `context` is a path, `-` or a URL. `dockerfile` is a path, `-`, a URL, or None for `Dockerfile`
@@ -51,11 +47,11 @@ class BuildRequest:
     dockerfile: str | None = None
     tags: tuple[Reference, ...] = ()
     target: str = ""
-    build_args: dict[str, str] = field(default_factory=dict)
-    named_contexts: dict[str, str] = field(default_factory=dict)
+    build_args: dict[str, str] = msgspec.field(default_factory=dict)
+    named_contexts: dict[str, str] = msgspec.field(default_factory=dict)
     platforms: tuple[str, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
     outputs: tuple[OutputRequest, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
@@ -73,8 +69,7 @@ class BuildRequest:
     isolation: str = "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOutcome:
+class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a build. `image_id` is the config's digest, `digest` that of the manifest or
     index.
     """
@@ -85,8 +80,7 @@ class BuildOutcome:
     logs: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunMount:
+class RunMount(msgspec.Struct, frozen=True, kw_only=True):
     """`-v` and `--mount` of `lamina run`: `type` is bind or tmpfs.
 
     `source` is an absolute path of the host ("" for tmpfs), `target` one in the container;
@@ -100,8 +94,7 @@ class RunMount:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `lamina run` was given.
 
     `command` replaces the image's CMD where it is not empty. `entrypoint` None keeps the image's
@@ -113,7 +106,7 @@ class RunRequest:
     image: str
     command: tuple[str, ...] = ()
     entrypoint: str | None = None
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = msgspec.field(default_factory=dict)
     mounts: tuple[RunMount, ...] = ()
     workdir: str = ""
     user: str = ""
@@ -128,8 +121,7 @@ class RunRequest:
     isolation: str = "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRow:
+class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
     """A name in the local image store, for `lamina images`; `reference` None: an image without one.
 
     `image_id` is the digest of the configuration, `digest` that of the manifest or index, `created`

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from lamina.content.compression import Compression, compressor
 from lamina.content.decompression import sniff
@@ -30,8 +31,7 @@ class _Sink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rootfs:
+class Rootfs(msgspec.Struct, frozen=True, kw_only=True):
     """The layer, unpacked in the store, and what is in it."""
 
     layer: Layer
@@ -57,9 +57,7 @@ def take_rootfs(stream: Source, store: Store, *, name: str) -> Rootfs:
         store.layers.publish(work, unpacked.manifest, id=unpacked.diff_id)
         digest = blob.commit()
     descriptor = Descriptor(media_type=kind.media_type(), digest=digest, size=blob.offset)
-    return Rootfs(
-        layer=Layer(id=unpacked.diff_id, blob=descriptor), manifest=unpacked.manifest
-    )
+    return Rootfs(layer=Layer(id=unpacked.diff_id, blob=descriptor), manifest=unpacked.manifest)
 
 
 def _as_it_is(stream: Peeked, blob: BlobWriter, directory: str, *, name: str) -> Unpacked:

@@ -17,7 +17,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.cache.index import Index, KnownBlob
 from lamina.cache.mounts import CacheMounts
@@ -30,8 +31,7 @@ from lamina.oci.digest import Digest, encoded, parse_digest
 from lamina.snapshot.store import LayerStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class Store(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a store, opened."""
 
     root: str
@@ -69,8 +69,7 @@ def open_store(root: str) -> Store:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class IndexedBlobs:
+class IndexedBlobs(msgspec.Struct, frozen=True):
     """Remembers in the index which blobs were made of layers (exporter.blobs.BlobIndex)."""
 
     index: Index
@@ -93,8 +92,7 @@ class IndexedBlobs:
         self.index.add_memo("layer", bytes.fromhex(encoded(diff_id)), layer.encode())
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLocks:
+class KeyLocks(msgspec.Struct, frozen=True):
     """One builder at a time runs the step with a key (solver.port.SingleFlight)."""
 
     folder: str

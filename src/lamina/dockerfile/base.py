@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from lamina.graph.vertex import Vertex
 from lamina.oci.config import ImageConfig
@@ -11,8 +12,7 @@ from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
+class Base(msgspec.Struct, frozen=True, kw_only=True):
     """What a FROM, a `--from` or a mount stands on. `config` is None for what is no image."""
 
     vertex: Vertex

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lamina.dockerfile.gostrings import SPACES
 from lamina.dockerfile.problems import DockerfileSyntaxError
@@ -22,8 +23,7 @@ _FORM = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Directive:
+class Directive(msgspec.Struct, frozen=True, kw_only=True):
     """`# name = value` on a line of the file; the name is in lower case."""
 
     name: str
@@ -31,14 +31,13 @@ class Directive:
     line: int
 
 
-@dataclass(slots=True)
-class DirectiveReader:
+class DirectiveReader(msgspec.Struct):
     """Takes the lines of a file from the first on, and tells which are directives."""
 
     comment: str = "#"
     line: int = 0
     done: bool = False
-    seen: set[str] = field(default_factory=set)
+    seen: set[str] = msgspec.field(default_factory=set)
 
     def read(self, line: str) -> Directive | None:
         """The directive that the line is. Raises DockerfileSyntaxError if there was one before."""

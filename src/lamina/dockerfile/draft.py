@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile.environment import DEFAULT_PATH
 from lamina.oci.config import ContainerConfig, Healthcheck, History, ImageConfig
@@ -13,8 +12,7 @@ from lamina.oci.platform import Platform
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """A configuration that instructions change; `freeze` gives the document.
 
     `command_set` is true once this Dockerfile has set CMD: then ENTRYPOINT does not clear it.
@@ -23,7 +21,7 @@ class Draft:
     image: ImageConfig
     user: str = ""
     working_dir: str = ""
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] | None = None
     ports: dict[str, dict[str, str]] | None = None
     volumes: dict[str, dict[str, str]] | None = None
@@ -35,7 +33,7 @@ class Draft:
     args_escaped: bool = False
     healthcheck: Healthcheck | None = None
     author: str = ""
-    history: list[History] = field(default_factory=list)
+    history: list[History] = msgspec.field(default_factory=list)
     command_set: bool = False
 
     @classmethod
@@ -62,7 +60,7 @@ class Draft:
 
     def inherit(self) -> Draft:
         """The draft of a stage that is built on this one. Triggers are not passed on."""
-        return Draft.of(msgspec.structs.replace(self.freeze(), config=self._config(onbuild=())))
+        return Draft.of(replace(self.freeze(), config=self._config(onbuild=())))
 
     def commit(self, text: str, *, layer: bool, created: str | None) -> None:
         """Add a line of history. `layer` says whether the instruction made one."""
@@ -73,7 +71,7 @@ class Draft:
         )
 
     def freeze(self) -> ImageConfig:
-        return msgspec.structs.replace(
+        return replace(
             self.image,
             author=self.author,
             config=self._config(onbuild=self.onbuild),

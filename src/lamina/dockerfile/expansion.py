@@ -17,7 +17,8 @@ words, where unquoted blanks separate, also those that come out of a variable.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lamina.dockerfile.gostrings import is_space, quote
 from lamina.dockerfile.patterns import PatternError, replace_matches, trim_prefix, trim_suffix
@@ -29,8 +30,7 @@ _MAX_DEPTH = 100
 _SPECIAL = frozenset("@*#?-$!0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expansion:
+class Expansion(msgspec.Struct, frozen=True, kw_only=True):
     """The expanded text, the same as words, and the variables it asked for."""
 
     text: str
@@ -39,8 +39,7 @@ class Expansion:
     unmatched: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lexer:
+class Lexer(msgspec.Struct, frozen=True, kw_only=True):
     """How to expand.
 
     `escape` is the escape letter of the Dockerfile. `raw_quotes` and `raw_escapes` keep quotes
@@ -82,12 +81,11 @@ class _Malformed(Exception):
     """What is wrong with the text; the caller says with which text."""
 
 
-@dataclass(slots=True)
-class _Words:
+class _Words(msgspec.Struct):
     """Collects the letters of words."""
 
-    done: list[str] = field(default_factory=list)
-    letters: list[str] = field(default_factory=list)
+    done: list[str] = msgspec.field(default_factory=list)
+    letters: list[str] = msgspec.field(default_factory=list)
 
     def add(self, text: str) -> None:
         """Text whose blanks separate words."""
@@ -109,8 +107,7 @@ class _Words:
         return self.done
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """One walk over one text."""
 
     lexer: Lexer
@@ -119,8 +116,8 @@ class _Run:
     at: int = 0
     depth: int = 0
     raw_escapes: bool = False
-    matched: set[str] = field(default_factory=set)
-    unmatched: set[str] = field(default_factory=set)
+    matched: set[str] = msgspec.field(default_factory=set)
+    unmatched: set[str] = msgspec.field(default_factory=set)
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]

@@ -14,8 +14,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, parse_qs, quote_plus, unquote, urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile.gostrings import parse_bool, quote
 from lamina.dockerfile.problems import GitReferenceError
@@ -28,8 +30,7 @@ _SWITCHES = frozenset(("keep-git-dir", "submodules", "fetch-by-commit"))
 _TAGS, _BRANCHES = "refs/tags/", "refs/heads/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GitRef:
+class GitRef(msgspec.Struct, frozen=True, kw_only=True):
     """A repository, and what of it is meant.
 
     `remote` is an address for git; `short_name` the last part of it; `ref` a branch, tag or

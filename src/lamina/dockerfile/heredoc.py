@@ -10,7 +10,8 @@ POSIX, Shell Command Language, 2.7.4; only here a blank may stand before the nam
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.dockerfile.expansion import Lexer
 from lamina.dockerfile.problems import ExpansionError
@@ -25,8 +26,7 @@ _NAME_LEXER = Lexer(skip_unset=True)
 _RAW_NAME_LEXER = Lexer(raw_quotes=True, skip_unset=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heredoc:
+class Heredoc(msgspec.Struct, frozen=True, kw_only=True):
     """One heredoc; `content` is as written, tabs included, up to the line with the name."""
 
     name: str

@@ -17,24 +17,23 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import cached_property
+
+import msgspec
 
 from lamina.dockerfile.ignore_pattern import IgnorePattern, clean_path, parse_ignore_pattern
 
 Flags = tuple[bool, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Whether a path is ignored, and the line of the pattern that made it so, if one did."""
 
     ignored: bool
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Filter:
+class _Filter(msgspec.Struct, frozen=True):
     """A quick test that no path fails which one of some patterns matches."""
 
     suffixes: tuple[str, ...]
@@ -60,14 +59,14 @@ class _Filter:
         return bool(self.suffixes) and f"/{path}".endswith(self.suffixes)
 
 
-@dataclass(frozen=True)
-class IgnoreMatcher:
+class IgnoreMatcher(msgspec.Struct, frozen=True, dict=True):
     """Patterns in order."""
 
     patterns: tuple[IgnorePattern, ...] = ()
-    _filters: dict[tuple[int, ...], _Filter] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+
+    @cached_property
+    def _filters(self) -> dict[tuple[int, ...], _Filter]:
+        return {}
 
     @classmethod
     def of(cls, patterns: Iterable[str]) -> IgnoreMatcher:
@@ -167,8 +166,7 @@ class IgnoreMatcher:
         return self._filters[patterns]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Directory:
+class Directory(msgspec.Struct, frozen=True, kw_only=True):
     """Where a walk stands.
 
     `path` ends in a slash, that of the root is empty; `decision` is about the directory itself,

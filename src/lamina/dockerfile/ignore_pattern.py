@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.dockerfile.gostrings import SPACES
 from lamina.dockerfile.problems import IgnoreFileError
@@ -25,8 +26,7 @@ _ESCAPED = frozenset(".+()|{}$")
 _SPECIAL = frozenset("*?[]\\")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IgnorePattern:
+class IgnorePattern(msgspec.Struct, frozen=True, kw_only=True):
     """A clean pattern and how to match it.
 
     `exclusion` if a `!` stood in front; `line` is its line in the file, from 1, if it has one.

@@ -6,7 +6,7 @@ Source: the Dockerfile reference, ".dockerignore file".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lamina.dockerfile.gostrings import SPACES, byte_length
 from lamina.dockerfile.ignore_matcher import IgnoreMatcher
@@ -17,8 +17,7 @@ from lamina.source import SourceFile, Span
 _MAX_LINE_BYTES = 65535
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IgnoreLine:
+class IgnoreLine(msgspec.Struct, frozen=True, kw_only=True):
     """A pattern, with `!` in front if it is an exclusion, and its line in the file, from 1."""
 
     pattern: str

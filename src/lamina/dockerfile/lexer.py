@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lamina.dockerfile.gostrings import SPACES, byte_length
 from lamina.source import SourceFile, Span
@@ -10,8 +10,7 @@ from lamina.source import SourceFile, Span
 MAX_LINE_BYTES = 65535
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the file with its line end, from `start` on; the first has number 1."""
 
     number: int
@@ -35,8 +34,7 @@ class Line:
         return not self.text.strip(SPACES)
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(msgspec.Struct):
     """A walk over the lines of a file.
 
     `last` is the line taken last. The walk ends early at a line that is too long; `too_long` then
@@ -67,8 +65,7 @@ class Lines:
         return Span(self.source, first.start, self.at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the language; `has_empty` if an empty line stands within it."""
 
     text: str

@@ -9,9 +9,7 @@ Only the target's stage and what it needs are resolved and lowered.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile import lower_copy, lower_run, metadata
 from lamina.dockerfile.base import Base, Bases
@@ -182,6 +180,9 @@ class _Lowering:
                 f"failed to parse stage name {quote(state.base_name)}: {error.message}",
                 hint=error.hint,
             ) from None
+        name = f"FROM {reference}"
+        if state.registered:
+            name = self.scope.step_name(state, name)
         named = self.bases.named_context(str(reference), platform)
         if named is not None:
             return named
@@ -201,7 +202,7 @@ class _Lowering:
         state.vertex = base.vertex
         if isinstance(base.vertex.op, LocalOp) and state.registered:
             state.vertex = as_layers(base.vertex)
-        state.draft = Draft.of(msgspec.structs.replace(config, created=None))
+        state.draft = Draft.of(replace(config, created=None))
         if state.platform is None or state.named:
             state.platform = self._platform_of(config, platform)
 
@@ -303,7 +304,7 @@ class _Lowering:
         if self.request.platform is not None:
             platform = _stated(self.request.platform, platform)
         platform = normalized(platform)
-        config = msgspec.structs.replace(
+        config = replace(
             config,
             os=platform.os,
             architecture=platform.architecture,

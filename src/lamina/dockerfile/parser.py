@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile.directives import BYTE_ORDER_MARK, DirectiveReader
 from lamina.dockerfile.gostrings import SPACES, is_space
@@ -52,14 +53,13 @@ def parse_syntax(source: SourceFile) -> Syntax:
     )
 
 
-@dataclass(slots=True)
-class _Parser:
+class _Parser(msgspec.Struct):
     lines: Lines
     escape: str = DEFAULT_ESCAPE
-    directives: DirectiveReader = field(default_factory=DirectiveReader)
-    nodes: list[Node] = field(default_factory=list)
-    warnings: list[ParseWarning] = field(default_factory=list)
-    comments: list[str] = field(default_factory=list)
+    directives: DirectiveReader = msgspec.field(default_factory=DirectiveReader)
+    nodes: list[Node] = msgspec.field(default_factory=list)
+    warnings: list[ParseWarning] = msgspec.field(default_factory=list)
+    comments: list[str] = msgspec.field(default_factory=list)
     has_instruction: bool = False
 
     def parse(self) -> None:

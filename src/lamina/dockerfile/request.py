@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lamina.graph.ops import Limits
 from lamina.graph.vertex import Vertex
@@ -12,8 +13,7 @@ from lamina.oci.platform import Platform
 from lamina.source import SourceFile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoweringRequest:
+class LoweringRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`platform` None means the build's own, by implication: then a base image may have another
     one.
 
@@ -25,8 +25,8 @@ class LoweringRequest:
     dockerfile: SourceFile
     locus: str = "Dockerfile"
     target: str = ""
-    build_args: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    build_args: Mapping[str, str] = msgspec.field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     build_platform: Platform
     platform: Platform | None = None
     multi_platform: bool = False
@@ -35,11 +35,10 @@ class LoweringRequest:
     network: str = "default"
     hostname: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lowered:
+class Lowered(msgspec.Struct, frozen=True, kw_only=True):
     """One image to be: its files are what `vertex` gives, everything else is `config`.
 
     `epoch` is the build's SOURCE_DATE_EPOCH, where one was given.

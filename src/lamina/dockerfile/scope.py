@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.dockerfile.environment import Variables
 from lamina.dockerfile.epoch import timestamp
@@ -18,8 +19,7 @@ from lamina.graph.vertex import Vertex
 from lamina.oci.platform import Platform, normalized, parse_platform
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(msgspec.Struct):
     """Everything that is the same for all stages of one lowering."""
 
     request: LoweringRequest

@@ -7,7 +7,8 @@ or a mount gets a stage of its own, unregistered, which has no commands.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lamina.dockerfile.draft import Draft
 from lamina.dockerfile.environment import Variables
@@ -37,8 +38,7 @@ class UnknownStage(UserError):
     """No stage has the name that --target or a --from says."""
 
 
-@dataclass(slots=True, eq=False)
-class StepCommand:
+class StepCommand(msgspec.Struct, eq=False):
     """A command of a stage, and the stages that it copies or mounts from (None: no stage)."""
 
     command: Command
@@ -46,8 +46,7 @@ class StepCommand:
     from_trigger: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class StageState:
+class StageState(msgspec.Struct, eq=False):
     """A stage on its way from syntax to graph.
 
     `vertex`, `draft` and `variables` are what the stage's commands have made so far. `label` is the
@@ -61,12 +60,12 @@ class StageState:
     named: bool = False
     registered: bool = True
     platform: Platform | None = None
-    commands: list[StepCommand] = field(default_factory=list)
+    commands: list[StepCommand] = msgspec.field(default_factory=list)
     vertex: Vertex | None = None
     draft: Draft | None = None
     base_image: ImageConfig | None = None
-    variables: Variables = field(default_factory=Variables)
-    arguments: list[KeyValueOptional] = field(default_factory=list)
+    variables: Variables = msgspec.field(default_factory=Variables)
+    arguments: list[KeyValueOptional] = msgspec.field(default_factory=list)
     cwd: str = "/"
     user: str = ""
     forced: str = ""

@@ -9,7 +9,8 @@ Source: the Dockerfile reference, "Format"; where it is silent, BuildKit's parse
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.dockerfile.directives import Directive
 from lamina.dockerfile.gostrings import SPACES
@@ -17,38 +18,33 @@ from lamina.dockerfile.heredoc import Heredoc
 from lamina.source import SourceFile, Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByteOrderMark:
+class ByteOrderMark(msgspec.Struct, frozen=True, kw_only=True):
     """U+FEFF at the start of the file, which has no meaning."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blank:
+class Blank(msgspec.Struct, frozen=True, kw_only=True):
     """A line without anything but blanks."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comment:
+class Comment(msgspec.Struct, frozen=True, kw_only=True):
     """A line that starts with `#` and is no directive."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectiveLine:
+class DirectiveLine(msgspec.Struct, frozen=True, kw_only=True):
     """A line that tells the parser something."""
 
     span: Span
     directive: Directive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
+class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     """One instruction, its arguments split but not yet understood.
 
     `span` holds whole lines, `code` what can be underlined: without the blanks before it and the
@@ -88,8 +84,7 @@ class Instruction:
 Node = ByteOrderMark | Blank | Comment | DirectiveLine | Instruction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParseWarning:
+class ParseWarning(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is accepted, but should not be written."""
 
     message: str
@@ -97,8 +92,7 @@ class ParseWarning:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Syntax:
+class Syntax(msgspec.Struct, frozen=True, kw_only=True):
     """A whole file: its nodes in order, and its escape letter."""
 
     source: SourceFile

@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 
 class Network(enum.Enum):
@@ -16,8 +17,7 @@ class Network(enum.Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlayMount:
+class OverlayMount(msgspec.Struct, frozen=True, kw_only=True):
     """Unpacked layers, highest first, under a writable directory.
 
     `upper` and `work` are on one file system; both None makes the mount read-only.
@@ -32,8 +32,7 @@ class OverlayMount:
     subpath: str = "/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BindMount:
+class BindMount(msgspec.Struct, frozen=True, kw_only=True):
     """A file or directory of the host. Its target is created where it is missing.
 
     With `subpath` only that part of `source` is shown; symlinks and `..` cannot lead out of it.
@@ -45,8 +44,7 @@ class BindMount:
     subpath: str = "/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TmpfsMount:
+class TmpfsMount(msgspec.Struct, frozen=True, kw_only=True):
     """A file system in memory; `size` in bytes, 0 for the kernel's default."""
 
     target: str
@@ -54,8 +52,7 @@ class TmpfsMount:
     mode: int = 0o1777
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileMount:
+class FileMount(msgspec.Struct, frozen=True, kw_only=True):
     """A read-only file in memory (a secret): `content` is written to no disk."""
 
     target: str
@@ -68,8 +65,7 @@ class FileMount:
 Mount = OverlayMount | BindMount | TmpfsMount | FileMount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(msgspec.Struct, frozen=True, kw_only=True):
     """`user` is what the Dockerfile says (`name`, `uid`, `user:group`, or ""), looked up in the
     image's /etc/passwd and /etc/group. `cwd` is created where it is missing. `env` is complete:
     nothing of the builder's own environment is added (but HOME, where it is not set).
@@ -82,8 +78,7 @@ class Process:
     terminal: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ulimit:
+class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
     """A resource limit by Docker's name (`nofile`); -1 is unlimited."""
 
     name: str
@@ -91,8 +86,7 @@ class Ulimit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerSpec:
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A process in a root file system.
 
     `root` is mounted first; `mounts` after it, in order. Paths of mounts are those inside the
@@ -111,8 +105,7 @@ class ContainerSpec:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitStatus:
+class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How the process ended: `code` is its exit code, or 128 + the signal that killed it."""
 
     code: int

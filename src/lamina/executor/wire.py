@@ -16,7 +16,7 @@ MAX_MESSAGE = 64 << 20
 
 
 class MountJob(TypedDict):
-    """A mount, as `spec.Mount`; `kind` ("overlay", "bind", "tmpfs", "file") tells what is in use."""
+    """A mount, as `spec.Mount`; `kind` ("overlay", "bind", "tmpfs", "file") says what is used."""
 
     kind: str
     target: str

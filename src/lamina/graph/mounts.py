@@ -7,7 +7,8 @@ inputs.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 
 class Sharing(enum.Enum):
@@ -18,8 +19,7 @@ class Sharing(enum.Enum):
     LOCKED = "locked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BindMount:
+class BindMount(msgspec.Struct, frozen=True, kw_only=True):
     """A file or folder of another tree; what is written to it is thrown away."""
 
     input: int
@@ -28,8 +28,7 @@ class BindMount:
     read_only: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheMount:
+class CacheMount(msgspec.Struct, frozen=True, kw_only=True):
     """A folder that outlives the build. Its identity is `id` alone.
 
     `input` and `source` are what a new one starts from; None: empty.
@@ -47,16 +46,14 @@ class CacheMount:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TmpfsMount:
+class TmpfsMount(msgspec.Struct, frozen=True, kw_only=True):
     """A file system in memory. `size` in bytes; 0 is the kernel's default."""
 
     target: str
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretMount:
+class SecretMount(msgspec.Struct, frozen=True, kw_only=True):
     """A secret as a file (`target`), as an environment variable (`env`), or as both."""
 
     id: str
@@ -68,8 +65,7 @@ class SecretMount:
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SshMount:
+class SshMount(msgspec.Struct, frozen=True, kw_only=True):
     """The socket of an SSH agent; the step finds it in SSH_AUTH_SOCK."""
 
     id: str

@@ -5,20 +5,18 @@ Every operation gives a file tree: a stack of layers, or a tree in place for Loc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from lamina.graph.mounts import Mount
 from lamina.oci.digest import Digest
 from lamina.oci.platform import Platform
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScratchOp:
+class ScratchOp(msgspec.Struct, frozen=True, kw_only=True):
     """The empty tree."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageOp:
+class ImageOp(msgspec.Struct, frozen=True, kw_only=True):
     """The layers of an image. `digest` is that of its manifest, already resolved."""
 
     reference: str
@@ -26,15 +24,13 @@ class ImageOp:
     platform: Platform
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalOp:
+class LocalOp(msgspec.Struct, frozen=True, kw_only=True):
     """A directory of the machine: the build context, or a named one."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOp:
+class HttpOp(msgspec.Struct, frozen=True, kw_only=True):
     """One file from a web server, as `/filename`."""
 
     url: str
@@ -42,8 +38,7 @@ class HttpOp:
     checksum: Digest | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeSource:
+class TreeSource(msgspec.Struct, frozen=True, kw_only=True):
     """What a COPY takes from one of its inputs.
 
     `path` is absolute in that tree. With `wildcards` it is a pattern, symlinks in it are followed,
@@ -61,8 +56,7 @@ class TreeSource:
     unpack: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InlineSource:
+class InlineSource(msgspec.Struct, frozen=True, kw_only=True):
     """A file whose content stands in the Dockerfile."""
 
     name: str
@@ -72,8 +66,7 @@ class InlineSource:
 CopySource = TreeSource | InlineSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyOp:
+class CopyOp(msgspec.Struct, frozen=True, kw_only=True):
     """COPY and ADD: writes the sources, in order, on top of the first input.
 
     `dest` is absolute; a slash at its end says that it is a directory.
@@ -90,8 +83,7 @@ class CopyOp:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeDirOp:
+class MakeDirOp(msgspec.Struct, frozen=True, kw_only=True):
     """WORKDIR: a directory and its parents, where they are missing. `owner` as in `USER`."""
 
     path: str
@@ -100,8 +92,7 @@ class MakeDirOp:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvVar:
+class EnvVar(msgspec.Struct, frozen=True, kw_only=True):
     """A variable of a step's environment. `argument`: it came from ARG and is no part of the
     image.
     """
@@ -111,16 +102,14 @@ class EnvVar:
     argument: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of a step's processes. `ulimits` are (name, soft, hard); sizes in bytes."""
 
     ulimits: tuple[tuple[str, int, int], ...] = ()
     shm_size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecOp:
+class ExecOp(msgspec.Struct, frozen=True, kw_only=True):
     """RUN: a process on top of the first input.
 
     `proxies` are proxy variables: the process sees them, the key does not. So with `extra_hosts`'
@@ -136,12 +125,11 @@ class ExecOp:
     hostname: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
     platform: Platform
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeOp:
+class MergeOp(msgspec.Struct, frozen=True, kw_only=True):
     """COPY --link: the layers of the second input on top of those of the first."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.cache.index import Index
 from lamina.cachekey.key import Listing, Part
@@ -20,8 +21,7 @@ from lamina.ops.stacks import Stacks, identity
 _MEMO = "subtree"
 
 
-@dataclass(frozen=True, slots=True)
-class Binder:
+class Binder(msgspec.Struct, frozen=True):
     """Makes bind mounts, and the parts of keys that they are."""
 
     stacks: Stacks

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import msgspec
+
 from lamina.cache.mounts import CacheMounts
 from lamina.cachekey.key import CacheKey, Listing, Part
 from lamina.errors import StepFailed
@@ -35,8 +37,7 @@ from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotte
 from lamina.solver.port import Cached, Result, Running
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     """What all RUN steps of a build share.
 
     `log` opens the file that takes the whole output of the step with a number, and names it.

@@ -10,7 +10,8 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.errors import UserError
 from lamina.graph.mounts import SecretMount, SshMount
@@ -23,16 +24,14 @@ class SecretNotFound(UserError):
     """A step requires a secret or an agent that the build was not given."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretPlace:
+class SecretPlace(msgspec.Struct, frozen=True, kw_only=True):
     """Where a secret is: a file, or a variable of the builder's environment."""
 
     path: str | None = None
     env: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
+class Secrets(msgspec.Struct, frozen=True):
     """The secrets of a build, by id."""
 
     places: Mapping[str, SecretPlace]
@@ -65,8 +64,7 @@ class Secrets:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Agents:
+class Agents(msgspec.Struct, frozen=True):
     """The SSH agents of a build by id: the socket of one that runs, or private keys for a new one."""
 
     sockets: Mapping[str, str]

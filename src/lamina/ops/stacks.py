@@ -10,7 +10,8 @@ import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lamina.content.decompression import decompressing_reader
 from lamina.content.store import BlobStore
@@ -39,8 +40,7 @@ def identity(stack: Stack) -> Digest:
     return digest_from(hashlib.sha256("\n".join(["lamina stack 1", *ids]).encode()).digest())
 
 
-@dataclass(slots=True)
-class Stacks:
+class Stacks(msgspec.Struct):
     """Safe for several threads; two processes never unpack the same layer at once."""
 
     layers: LayerStore
@@ -48,7 +48,7 @@ class Stacks:
     fetch: Fetch
     recorder: Recorder
     locks: str
-    _pulling: threading.Lock = field(default_factory=threading.Lock)
+    _pulling: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     def exists(self, stack: Stack) -> bool:
         """Whether the stack's files are here, or can be fetched."""

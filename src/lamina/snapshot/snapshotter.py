@@ -1,10 +1,10 @@
 """The port that gives a step a writable tree and makes a layer of what it changed.
 
-    prepare(stack) ──▶ Active ──the step runs in active.root──▶ active.commit() ──▶ layer id
+    prepare(stack) ──▶ Active ──the step runs in root──▶ commit() ──▶ layer id
                           └── end of the `with` block: whatever is left goes
 
 Two drivers: `overlay`, where the kernel lets us mount overlays, and `copying`, where it does not.
-`lamina.testing.snapshots` says what both must do.
+tests/system/test_snapshots.py holds what both must do.
 """
 
 from __future__ import annotations

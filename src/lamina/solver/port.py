@@ -6,8 +6,9 @@ import abc
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
+
+import msgspec
 
 from lamina.cachekey.key import CacheKey
 from lamina.graph.vertex import Vertex
@@ -21,8 +22,7 @@ Result = Stack | Tree
 """What a vertex gives: layers, or a tree that lies on the machine as it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Running(msgspec.Struct, frozen=True, kw_only=True):
     """The circumstances of a run: where to report, and the sign to stop at once."""
 
     step: Step

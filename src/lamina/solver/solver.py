@@ -16,8 +16,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from lamina.cachekey.key import CacheKey
 from lamina.errors import LaminaError
@@ -36,19 +37,17 @@ from lamina.trace.recorder import Recorder, Step
 from lamina.trace.verdict import Forced, Hit, Verdict
 
 
-@dataclass(slots=True)
-class _State:
+class _State(msgspec.Struct):
     """What is known while a build runs; touched by the owner's thread alone."""
 
-    results: dict[Vertex, Result] = field(default_factory=dict)
-    missing: dict[Vertex, int] = field(default_factory=dict)
-    dependents: dict[Vertex, list[Vertex]] = field(default_factory=dict)
-    ready: deque[Vertex] = field(default_factory=deque)
+    results: dict[Vertex, Result] = msgspec.field(default_factory=dict)
+    missing: dict[Vertex, int] = msgspec.field(default_factory=dict)
+    dependents: dict[Vertex, list[Vertex]] = msgspec.field(default_factory=dict)
+    ready: deque[Vertex] = msgspec.field(default_factory=deque)
     running: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
+class _Done(msgspec.Struct, frozen=True):
     """What a thread of the pool came back with: exactly one of the two is set."""
 
     vertex: Vertex

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lamina.cache.mounts import CacheMounts, Folder
 from lamina.errors import UserError

@@ -12,8 +12,10 @@ Source: the Dockerfile reference, one section an instruction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Self
+
+import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile.instructions.mount import Device, Expander, Mount, parse_mount
 from lamina.source import Span
@@ -21,8 +23,7 @@ from lamina.source import Span
 WordsExpander = Callable[[str], Iterable[str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """What all instructions have in common."""
 
     span: Span
@@ -31,8 +32,7 @@ class Placed:
     comments: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyValue:
+class KeyValue(msgspec.Struct, frozen=True, kw_only=True):
     """A pair of ENV or LABEL; `legacy` if it was written as `KEY value`, without `=`."""
 
     key: str
@@ -43,8 +43,7 @@ class KeyValue:
         return replace(self, key=expander(self.key), value=expander(self.value))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyValueOptional:
+class KeyValueOptional(msgspec.Struct, frozen=True, kw_only=True):
     """A declaration of ARG; `value` is None when it has no default."""
 
     key: str
@@ -57,8 +56,7 @@ class KeyValueOptional:
         return replace(self, key=key, value=value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceContent:
+class SourceContent(msgspec.Struct, frozen=True, kw_only=True):
     """A file whose content stands in the Dockerfile; `path` is the heredoc's name."""
 
     path: str
@@ -66,8 +64,7 @@ class SourceContent:
     expand: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InlineFile:
+class InlineFile(msgspec.Struct, frozen=True, kw_only=True):
     """A heredoc of a shell command; `data` still has its leading tabs, `chomp` drops them."""
 
     name: str
@@ -75,8 +72,7 @@ class InlineFile:
     chomp: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandLine:
+class CommandLine(msgspec.Struct, frozen=True, kw_only=True):
     """A command line: of the exec form, or one string that is given to the shell."""
 
     words: tuple[str, ...] = ()
@@ -84,8 +80,7 @@ class CommandLine:
     files: tuple[InlineFile, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(msgspec.Struct, frozen=True, kw_only=True):
     """A health check; durations in nanoseconds, 0 means inherited or default."""
 
     test: tuple[str, ...]
@@ -96,8 +91,7 @@ class Health:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArgCommand(Placed):
+class ArgCommand(Placed, frozen=True, kw_only=True):
     """`ARG name[=value] …`"""
 
     args: tuple[KeyValueOptional, ...]
@@ -106,8 +100,7 @@ class ArgCommand(Placed):
         return replace(self, args=tuple(pair.expand(expander) for pair in self.args))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvCommand(Placed):
+class EnvCommand(Placed, frozen=True, kw_only=True):
     """`ENV key=value …` or `ENV key value`."""
 
     env: tuple[KeyValue, ...]
@@ -116,8 +109,7 @@ class EnvCommand(Placed):
         return replace(self, env=tuple(pair.expand(expander) for pair in self.env))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelCommand(Placed):
+class LabelCommand(Placed, frozen=True, kw_only=True):
     """`LABEL key=value …`"""
 
     labels: tuple[KeyValue, ...]
@@ -126,15 +118,13 @@ class LabelCommand(Placed):
         return replace(self, labels=tuple(pair.expand(expander) for pair in self.labels))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaintainerCommand(Placed):
+class MaintainerCommand(Placed, frozen=True, kw_only=True):
     """`MAINTAINER name`, deprecated."""
 
     maintainer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer(Placed):
+class Transfer(Placed, frozen=True, kw_only=True):
     """What ADD and COPY have in common: sources, a destination, and how to write there.
 
     `exclude` patterns are never expanded; owners, modes and paths are.
@@ -168,8 +158,7 @@ class Transfer(Placed):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddCommand(Transfer):
+class AddCommand(Transfer, frozen=True, kw_only=True):
     """`ADD src … dest`; `keep_git_dir` and `unpack` are None when the flag is not given."""
 
     checksum: str = ""
@@ -181,16 +170,14 @@ class AddCommand(Transfer):
         return replace(expanded, checksum=expander(self.checksum))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyCommand(Transfer):
+class CopyCommand(Transfer, frozen=True, kw_only=True):
     """`COPY src … dest`; `from_` (a stage, an image, a context) takes no variables."""
 
     from_: str = ""
     parents: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCommand(Placed):
+class RunCommand(Placed, frozen=True, kw_only=True):
     """`RUN …`
 
     `mounts` are complete only after `expand`; before that each knows its `from_` alone, which
@@ -215,29 +202,25 @@ class RunCommand(Placed):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CmdCommand(Placed):
+class CmdCommand(Placed, frozen=True, kw_only=True):
     """`CMD …`"""
 
     line: CommandLine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntrypointCommand(Placed):
+class EntrypointCommand(Placed, frozen=True, kw_only=True):
     """`ENTRYPOINT …`"""
 
     line: CommandLine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthCheckCommand(Placed):
+class HealthCheckCommand(Placed, frozen=True, kw_only=True):
     """`HEALTHCHECK CMD …` or `HEALTHCHECK NONE`."""
 
     health: Health
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExposeCommand(Placed):
+class ExposeCommand(Placed, frozen=True, kw_only=True):
     """`EXPOSE port …`, sorted; one word may expand to several ports."""
 
     ports: tuple[str, ...]
@@ -246,8 +229,7 @@ class ExposeCommand(Placed):
         return replace(self, ports=tuple(port for word in self.ports for port in expander(word)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserCommand(Placed):
+class UserCommand(Placed, frozen=True, kw_only=True):
     """`USER name[:group]`"""
 
     user: str
@@ -256,8 +238,7 @@ class UserCommand(Placed):
         return replace(self, user=expander(self.user))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeCommand(Placed):
+class VolumeCommand(Placed, frozen=True, kw_only=True):
     """`VOLUME path …`"""
 
     volumes: tuple[str, ...]
@@ -266,8 +247,7 @@ class VolumeCommand(Placed):
         return replace(self, volumes=tuple(expander(path) for path in self.volumes))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkdirCommand(Placed):
+class WorkdirCommand(Placed, frozen=True, kw_only=True):
     """`WORKDIR path`"""
 
     path: str
@@ -276,8 +256,7 @@ class WorkdirCommand(Placed):
         return replace(self, path=expander(self.path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopSignalCommand(Placed):
+class StopSignalCommand(Placed, frozen=True, kw_only=True):
     """`STOPSIGNAL signal`"""
 
     signal: str
@@ -286,15 +265,13 @@ class StopSignalCommand(Placed):
         return replace(self, signal=expander(self.signal))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellCommand(Placed):
+class ShellCommand(Placed, frozen=True, kw_only=True):
     """`SHELL ["executable", "parameter"]`"""
 
     shell: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnbuildCommand(Placed):
+class OnbuildCommand(Placed, frozen=True, kw_only=True):
     """`ONBUILD instruction`; `expression` is the text of the trigger, its heredocs included."""
 
     expression: str
@@ -321,8 +298,7 @@ Command = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage(Placed):
+class Stage(Placed, frozen=True, kw_only=True):
     """A FROM and the commands below it, up to the next FROM.
 
     `span`, `original` and `keyword` are those of the FROM; `name` is in lower case, "" if the

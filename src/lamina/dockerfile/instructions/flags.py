@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from lamina.dockerfile.problems import InstructionError, UnknownFlag
 from lamina.dockerfile.suggest import did_you_mean
@@ -18,8 +19,7 @@ class FlagKind(Enum):
     VALUES = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
     """The flags that were given, in the order of their first use."""
 
     given: dict[str, tuple[str, ...]]

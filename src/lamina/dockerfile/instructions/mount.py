@@ -7,9 +7,11 @@ Source: the Dockerfile reference, "RUN --mount" and "RUN --device".
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile.csv_line import CsvLineError, parse_csv_line
 from lamina.dockerfile.gostrings import parse_bool, quote
@@ -33,8 +35,7 @@ class Sharing(StrEnum):
     LOCKED = "locked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
     """One mount of a RUN.
 
     `size` is in bytes, 0 means unlimited; `sharing` is None when the Dockerfile does not say;
@@ -57,8 +58,7 @@ class Mount:
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(msgspec.Struct, frozen=True, kw_only=True):
     """One device that a RUN asks for, by its CDI name."""
 
     name: str = ""

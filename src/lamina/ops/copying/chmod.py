@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from lamina.errors import UserError
 
@@ -28,8 +29,7 @@ Change = Callable[[int, int, bool], int]
 """From the old mode, the mode so far, and whether it is a directory, to the new mode."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModeChange:
+class ModeChange(msgspec.Struct, frozen=True):
     """What becomes of the mode of a copied file, and what mode created parents have."""
 
     steps: tuple[Change, ...]

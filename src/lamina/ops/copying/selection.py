@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -35,8 +34,7 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
     same: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, kw_only=True):
     """One path that the source named. Symlinks in it were followed, to `entry`.
 
     `name` is the last part of the path as it was named. The items of a directory are what is in it,
@@ -48,8 +46,7 @@ class Match:
     items: tuple[Item, ...]
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, dict=True):
     """The matches of one source, in the order in which they are copied."""
 
     source: TreeSource

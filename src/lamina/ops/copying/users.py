@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from lamina.errors import HostError, UserError
 from lamina.layer.entry import Entry, Kind
@@ -25,8 +26,7 @@ _LARGEST_ID: Final = 2**31 - 1
 _NUMBER: Final = re.compile(r"\+?[0-9]+\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
     """User and group by number. `unknown` are the names that were not found and count as 0."""
 
     uid: int

@@ -14,10 +14,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from lamina.context.archive import Source, open_archive
@@ -36,8 +36,7 @@ from lamina.ops.copying.users import Owner, find_owner
 _INLINE_MODE = 0o644
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(msgspec.Struct, frozen=True, kw_only=True):
     """A layer that was written. `notes` say what this machine did not let us set on disk.
 
     `unknown` are the names of users and groups that the parent does not have, and that count as 0.
