@@ -1,32 +1,36 @@
-"""Text and spans: where in a file something stands."""
+"""Text and spans: where in a file something stands.
+
+These two are classes by hand: every process of Lamina imports them, also the small one that steps
+are forked from, for which `dataclasses` would be the largest thing it loads.
+"""
 
 from __future__ import annotations
 
 import bisect
-from functools import cached_property
-
-import msgspec
 
 
-class SourceFile(msgspec.Struct, frozen=True, dict=True):
+class SourceFile:
     """A named text. Bytes that are not UTF-8 are kept as surrogates (`surrogateescape`)."""
 
-    name: str
-    text: str
+    __slots__ = ("_line_starts", "name", "text")
 
-    def __repr__(self) -> str:
-        return f"SourceFile({self.name!r})"
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self._line_starts: tuple[int, ...] | None = None
 
     @classmethod
     def decode(cls, name: str, data: bytes) -> SourceFile:
         return cls(name, data.decode("utf-8", "surrogateescape"))
 
-    @cached_property
+    @property
     def line_starts(self) -> tuple[int, ...]:
         """Offset of the first character of every line; line N starts at index N - 1."""
-        starts = [0]
-        starts += [i + 1 for i, letter in enumerate(self.text) if letter == "\n"]
-        return tuple(starts)
+        if self._line_starts is None:
+            starts = [0]
+            starts += [i + 1 for i, letter in enumerate(self.text) if letter == "\n"]
+            self._line_starts = tuple(starts)
+        return self._line_starts
 
     def line(self, number: int) -> str:
         """The text of line `number` (from 1), without its line end."""
@@ -34,13 +38,25 @@ class SourceFile(msgspec.Struct, frozen=True, dict=True):
         end = self.text.find("\n", start)
         return self.text[start : end if end >= 0 else None].rstrip("\r")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SourceFile) and (self.name, self.text) == (other.name, other.text)
 
-class Span(msgspec.Struct, frozen=True):
-    """A half-open range of characters of a source file."""
+    def __hash__(self) -> int:
+        return hash((self.name, self.text))
 
-    file: SourceFile
-    start: int
-    end: int
+    def __repr__(self) -> str:
+        return f"SourceFile({self.name!r})"
+
+
+class Span:
+    """A half-open range of characters of a source file. Never changed once it is made."""
+
+    __slots__ = ("end", "file", "start")
+
+    def __init__(self, file: SourceFile, start: int, end: int) -> None:
+        self.file = file
+        self.start = start
+        self.end = end
 
     @property
     def text(self) -> str:
@@ -61,5 +77,16 @@ class Span(msgspec.Struct, frozen=True):
         """The column of the first character, from 1."""
         return self.start - self.file.line_starts[self.line - 1] + 1
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Span):
+            return NotImplemented
+        return (self.file, self.start, self.end) == (other.file, other.start, other.end)
+
+    def __hash__(self) -> int:
+        return hash((self.file, self.start, self.end))
+
     def __str__(self) -> str:
         return f"{self.file.name}:{self.line}"
+
+    def __repr__(self) -> str:
+        return f"Span({self.file.name!r}, {self.start}, {self.end})"

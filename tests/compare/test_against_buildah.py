@@ -154,4 +154,5 @@ def settings(image: Image) -> dict[str, Any]:
         for key, value in (found["Labels"] or {}).items()
         if not key.startswith("io.buildah.")
     }
+    found["Env"] = image.env
     return {key: value for key, value in found.items() if value not in (None, "", [], {})}

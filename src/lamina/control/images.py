@@ -148,9 +148,9 @@ def _imported(
 def _made(path: str, stdin: BinaryIO, store: Store, host: Platform) -> BuiltImage:
     if path == "-":
         rootfs = take_rootfs(stdin, store, name="standard input")
+    elif not os.path.exists(path):
+        raise UserError(f"{path}: no such file or directory")
     else:
-        if os.path.isdir(path):
-            raise UserError(f"{path} is a directory", hint="give a tar of it, or a layout")
         with host_errors(path), Path(path).open("rb") as file:
             rootfs = take_rootfs(file, store, name=path)
     return _image_of(rootfs, os.path.basename(path), host)

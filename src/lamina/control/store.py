@@ -51,7 +51,7 @@ def open_store(root: str) -> Store:
     """Open a store, making it where there is none. Raises HostError."""
     root = os.path.abspath(root)
     try:
-        for name in ("", "layers", "mounts", "contexts", "logs", "locks", "executor"):
+        for name in ("", "mounts", "contexts", "logs", "locks", "executor"):
             os.makedirs(os.path.join(root, name), mode=0o711 if not name else 0o700, exist_ok=True)
     except OSError as error:
         raise HostError(
@@ -63,7 +63,7 @@ def open_store(root: str) -> Store:
         root=root,
         blobs=blobs,
         images=ImageStore(blobs),
-        layers=LayerStore(os.path.join(root, "layers")),
+        layers=LayerStore(root),
         index=Index(os.path.join(root, "index.db")),
         mounts=CacheMounts(os.path.join(root, "mounts")),
     )

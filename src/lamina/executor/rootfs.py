@@ -16,10 +16,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from lamina.executor import inside, syscalls
+from lamina.executor import inside, overlay, syscalls
 from lamina.executor.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 from lamina.executor.wire import Job, MountJob
-from lamina.fs import mounts
 
 DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 LINKS = (
@@ -56,7 +55,7 @@ def mount_root(job: Job) -> int:
     if root["kind"] == "overlay":
         _overlay(root, staging, user_namespace=job["user_namespace"])
     else:
-        mounts.bind(root["source"], staging, recursive=False)
+        syscalls.mount(root["source"], staging, None, syscalls.MS_BIND)
     descriptor = os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     syscalls.set_mount_attributes(descriptor, syscalls.ATTR_NODEV, recursive=False)
     return descriptor
@@ -108,9 +107,9 @@ def attach(root: int, mount: MountJob, scratch: str, *, user_namespace: bool) ->
     """Mounts one of the step's own mounts at its target inside `root`."""
     if mount["kind"] == "tmpfs":
         with _target(root, mount["target"], directory=True) as target:
-            mounts.mount_tmpfs(
-                target, size=mount["size"], mode=mount["mode"], flags=MS_NOSUID | MS_NODEV
-            )
+            options = f"mode={mount['mode']:o}"
+            options += f",size={mount['size']}" if mount["size"] else ""
+            syscalls.mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options)
         return
     attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
     attributes |= _INERT if mount["kind"] == "file" else 0
@@ -126,7 +125,7 @@ def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
         try:
             return _clone_inside(scratch, mount["subpath"], recursive=False)
         finally:
-            mounts.unmount(scratch)
+            syscalls.unmount(scratch, syscalls.MNT_DETACH)
     with _source(mount) as source:
         return syscalls.clone_tree(source, recursive=True)
 
@@ -142,16 +141,16 @@ def _file(mount: MountJob, scratch: str) -> int:
             os.fchmod(descriptor, mount["mode"])
         return _clone_inside(scratch, "file", recursive=False)
     finally:
-        mounts.unmount(scratch)
+        syscalls.unmount(scratch, syscalls.MNT_DETACH)
 
 
 def _overlay(mount: MountJob, target: str, *, user_namespace: bool) -> None:
-    mounts.mount_overlay(
-        lower=mount["lower"],
-        target=target,
+    overlay.mount_overlay(
+        mount["lower"],
+        target,
         upper=mount["upper"],
         work=mount["work"],
-        userxattr=user_namespace,
+        user_namespace=user_namespace,
     )
 
 

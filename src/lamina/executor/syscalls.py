@@ -50,6 +50,11 @@ _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _ATTEMPTS = 32
 _OPEN_TREE_CLONE = 1
+_FSOPEN_CLOEXEC = 1
+_FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
 _MOVE_F_EMPTY_T_EMPTY = 0x04 | 0x40
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -59,6 +64,9 @@ _KEYCTL_JOIN_SESSION = 1
 # System calls newer than Linux 5.1 have the same number on every architecture that matters.
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
+_FSOPEN = 430
+_FSCONFIG = 431
+_FSMOUNT = 432
 _CLOSE_RANGE = 436
 _OPENAT2 = 437
 _MOUNT_SETATTR = 442
@@ -150,6 +158,35 @@ def attach(tree: int, target: int) -> None:
             ctypes.c_uint(_MOVE_F_EMPTY_T_EMPTY),
         )
     )
+
+
+def open_file_system(kind: str) -> int:
+    """fsopen(2): the configuration of a file system that is to be mounted."""
+    return _check(_call(_FSOPEN, kind.encode(), ctypes.c_uint(_FSOPEN_CLOEXEC)))
+
+
+def configure(context: int, key: str, value: str | None) -> None:
+    """fsconfig(2): sets an option, or a flag where `value` is None."""
+    command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+    data = None if value is None else os.fsencode(value)
+    _check(
+        _call(
+            _FSCONFIG,
+            ctypes.c_int(context),
+            ctypes.c_uint(command),
+            key.encode(),
+            data,
+            ctypes.c_int(0),
+        )
+    )
+
+
+def create_mount(context: int, attributes: int) -> int:
+    """fsconfig(2) and fsmount(2): the configured file system, as a detached mount."""
+    create = ctypes.c_uint(_FSCONFIG_CMD_CREATE)
+    _check(_call(_FSCONFIG, ctypes.c_int(context), create, None, None, ctypes.c_int(0)))
+    flags = ctypes.c_uint(_FSMOUNT_CLOEXEC)
+    return _check(_call(_FSMOUNT, ctypes.c_int(context), flags, ctypes.c_uint(attributes)))
 
 
 def open_in(root: int, path: bytes, flags: int = os.O_PATH) -> int:

@@ -23,7 +23,6 @@ import sys
 from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
 from typing import NoReturn
 
-from lamina.errors import LaminaError
 from lamina.executor import bundle, rootfs, sandbox, syscalls, wire
 from lamina.executor.stubs import Stubs
 from lamina.executor.wire import Job
@@ -77,11 +76,9 @@ def report(control: Socket, error: BaseException) -> None:
     match error:
         case sandbox.CannotStart():
             message = ("failed", "user", error.message, error.hint, error.status)
-        case LaminaError():
-            message = ("failed", "host", error.message, error.hint, 1)
         case OSError():
             about = f" ({_text(error.filename)})" if error.filename else ""
-            message = ("failed", "host", f"{os.strerror(error.errno or 0)}{about}", None, 1)
+            message = ("failed", "host", f"{error.strerror or error}{about}", None, 1)
         case _:
             message = ("failed", "bug", f"{type(error).__name__}: {error}", None, 70)
     try:
