@@ -26,7 +26,7 @@ check: setup-check ## format, lint, types, imports, fast tests: under a minute
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 	$(PYTEST) tests/unit -n auto $(ARGS)
 
 test: setup-test check ## every check and test but the slow ones of test-tools

@@ -1,4 +1,4 @@
-"""An HTTP server in front of a registry that misbehaves on demand, and remembers what it was sent."""
+"""A server in front of a registry that misbehaves on demand, and remembers what it was sent."""
 
 from __future__ import annotations
 
@@ -134,8 +134,7 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
     class Handler(_Handler):
         state = proxy
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     proxy.address = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -147,6 +146,13 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
         server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients may hang up as they like."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: FaultyProxy
@@ -154,10 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as it was named
         pass
 
-    def do_HEAD(self) -> None:  # noqa: N802 - as the server wants it
+    def do_HEAD(self) -> None:
         self.do_GET()
 
-    def do_GET(self) -> None:  # noqa: N802 - as the server wants it
+    def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.state.seen.append(Seen(method=self.command, path=self.path, headers=headers))
         fault = self.state.fault(self.path)

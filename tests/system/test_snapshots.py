@@ -130,7 +130,7 @@ def test_every_kind_of_file_survives(snapshotter: Snapshotter, store: LayerStore
         write(b"caf\xe9")
         os.utime(b"caf\xe9", ns=(0, 1_234_567_890_123_456_789))
         with open("sparse", "wb") as file:
-            file.truncate(1 << 30)
+            file.truncate(1 << 26)
         os.makedirs("/".join(["d" * 200] * 4))
 
     stack = step(snapshotter, (), change)
@@ -145,7 +145,7 @@ def test_every_kind_of_file_survives(snapshotter: Snapshotter, store: LayerStore
         (b"user.note", b"\0\xff"),
     )
     assert found[b"caf\xe9"].mtime_ns == 1_234_567_890_123_456_789
-    assert found[b"sparse"].size == 1 << 30
+    assert found[b"sparse"].size == 1 << 26
     assert os.stat(view(store, stack).host_path(b"sparse")).st_blocks == 0
     assert b"/".join([b"d" * 200] * 4) in found
     assert found[b"lib"].link == b"usr/lib"
@@ -346,8 +346,7 @@ def test_many_layers(snapshotter: Snapshotter, store: LayerStore) -> None:
 
 
 def test_overlays_are_probed(store: LayerStore) -> None:
-    """The probe says yes where these tests run, and no where the store is in memory of an overlay
-    whose upper directory cannot hold overlays."""
+    """The probe mounts one for real where these tests run, and leaves nothing behind."""
     assert overlay_works(store)
     assert os.listdir(f"{store.root}/work") == ["lock"]
 

@@ -1,4 +1,4 @@
-"""A token server as registries know it (distribution's token spec), and a registry that trusts it."""
+"""A token server as in distribution's token spec, and a registry that trusts it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def token_server(folder: Path) -> Iterator[TokenServer]:
     class Handler(_Handler):
         server_state = state
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     state.address = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -90,19 +90,26 @@ def token_server(folder: Path) -> Iterator[TokenServer]:
         server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients may hang up as they like."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     server_state: TokenServer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as it was named
         pass
 
-    def do_GET(self) -> None:  # noqa: N802 - as the server wants it
+    def do_GET(self) -> None:
         asked = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
         login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         header = self.headers.get("Authorization")
         self._answer(asked, known=header == f"Basic {login}", anonymous=header is None)
 
-    def do_POST(self) -> None:  # noqa: N802 - as the server wants it
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         asked = {key: values[0] for key, values in parse_qs(body).items()}
         right = (asked.get("grant_type"), asked.get("refresh_token")) == ("refresh_token", REFRESH)
@@ -115,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(401, {"details": "wrong password"})
             return
         kind, name, actions = asked["scope"].split(":")
-        grant = {"type": kind, "name": name, "actions": actions.split(",")}
+        grant: dict[str, object] = {"type": kind, "name": name, "actions": actions.split(",")}
         token = state.token([grant] if known or state.anonymous else [])
         self._send(200, {"access_token": token, "expires_in": int(state.valid_for)})
 

@@ -108,6 +108,8 @@ def compressor(
 class _Closing:
     """Closes at the end of a `with` statement, or stops its threads if an exception ended that."""
 
+    _closed = False
+
     def __enter__(self) -> Self:
         return self
 
@@ -123,6 +125,12 @@ class _Closing:
             self._abandon()
 
     def close(self) -> None:
+        """Writes what is still to be written. A second time it does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._finish()
+
+    def _finish(self) -> None:
         raise NotImplementedError
 
     def _abandon(self) -> None:
@@ -137,7 +145,7 @@ class _Plain(_Closing):
         self._out.write(data if isinstance(data, bytes) else bytes(data))
         return len(data)
 
-    def close(self) -> None:
+    def _finish(self) -> None:
         pass
 
 
@@ -174,7 +182,7 @@ class _Gzip(_Closing):
                 self._send_waiting()
         return len(data)
 
-    def close(self) -> None:
+    def _finish(self) -> None:
         if self._waiting:
             self._send_waiting()
         while self._pending:
@@ -256,5 +264,5 @@ class _Zstd(_Closing):
             self._out.write(compressed)
         return len(data)
 
-    def close(self) -> None:
+    def _finish(self) -> None:
         self._out.write(self._compressor.flush())

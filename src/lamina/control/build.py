@@ -113,7 +113,7 @@ class _Build(msgspec.Struct):
             locks=store.folder("locks"),
         )
         platforms = tuple(parse_platform(text, host=host) for text in request.platforms) or (None,)
-        with open_inputs(request, store, stdin) as inputs:
+        with open_inputs(request, store, stdin, environ) as inputs:
             build = cls(
                 request=request,
                 store=store,
@@ -189,7 +189,7 @@ class _Build(msgspec.Struct):
                     multi_platform=len(self.platforms) > 1,
                     stdout=stdout,
                     progress=lambda what, now, total: step.progress(
-                        what, now, total, done=now == total
+                        what, now, total, unit=_unit(what), done=now == total
                     ),
                 )
                 results.append(exporter.export(images, context))
@@ -244,6 +244,11 @@ class _Build(msgspec.Struct):
     def _log(self, step: int) -> tuple[str, BinaryIO]:
         path = f"{self.logs}/{step}.log"
         return path, open(path, "ab")
+
+
+def _unit(what: str) -> str:
+    """Outputs count bytes where they write a file, and pieces elsewhere."""
+    return "bytes" if what.startswith(("sending", "copying")) else ""
 
 
 def _context_name(name: str) -> str:

@@ -15,6 +15,7 @@ from lamina.control.request import BuildRequest
 from lamina.control.store import Store
 from lamina.dockerfile.ignorefile import parse_ignore_file
 from lamina.errors import UserError
+from lamina.snapshot.store import WorkDir
 from lamina.source import SourceFile
 
 _GIT = ("git://", "git@", "ssh://", "github.com/")
@@ -32,11 +33,13 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def open_inputs(request: BuildRequest, store: Store, stdin: BinaryIO) -> Iterator[Inputs]:
+def open_inputs(
+    request: BuildRequest, store: Store, stdin: BinaryIO, environ: Mapping[str, str]
+) -> Iterator[Inputs]:
     """Read the Dockerfile, and make the trees of all local contexts. Raises UserError."""
     with contextlib.ExitStack() as held:
-        place = held.enter_context(_context(request, store, stdin))
-        dockerfile, ignore = _dockerfile(request, place, stdin)
+        place = held.enter_context(_context(request, store, stdin, environ))
+        dockerfile, ignore = _dockerfile(request, place, store, stdin, environ)
         context = held.enter_context(_tree(store, place.directory, ignore))
         trees = {
             name: held.enter_context(_tree(store, path, _read(f"{path}/.dockerignore")))
@@ -60,7 +63,9 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def _context(request: BuildRequest, store: Store, stdin: BinaryIO) -> Iterator[_Place]:
+def _context(
+    request: BuildRequest, store: Store, stdin: BinaryIO, environ: Mapping[str, str]
+) -> Iterator[_Place]:
     context = request.context
     if context.startswith(_GIT) or (
         context.startswith(_WEB) and context.partition("#")[0].endswith(".git")
@@ -70,10 +75,9 @@ def _context(request: BuildRequest, store: Store, stdin: BinaryIO) -> Iterator[_
             hint="clone it, and give the directory",
         )
     if context == "-" or context.startswith(_WEB):
-        from lamina.control.remote_context import open_stream_context
-
-        with open_stream_context(context, store, stdin) as (directory, dockerfile):
-            yield _Place(directory=directory, name=context, dockerfile=dockerfile)
+        with store.layers.work() as work:
+            dockerfile = _receive(context, work, stdin, environ)
+            yield _Place(directory=work.diff, name=context, dockerfile=dockerfile)
         return
     if not os.path.isdir(context):
         missing = not os.path.exists(context)
@@ -84,8 +88,26 @@ def _context(request: BuildRequest, store: Store, stdin: BinaryIO) -> Iterator[_
     yield _Place(directory=context, name=os.path.realpath(context))
 
 
+def _receive(
+    context: str, work: WorkDir, stdin: BinaryIO, environ: Mapping[str, str]
+) -> bytes | None:
+    """Unpack a context from standard input or a URL; the Dockerfile, if that is all there is."""
+    from lamina.context.remote import open_url
+    from lamina.context.tarcontext import open_stream
+
+    if context == "-":
+        found = open_stream(stdin, work.diff)
+    else:
+        found = open_url(context, work.diff, work.work, environ=environ)
+    return found.content if found is not None else None
+
+
 def _dockerfile(
-    request: BuildRequest, place: _Place, stdin: BinaryIO
+    request: BuildRequest,
+    place: _Place,
+    store: Store,
+    stdin: BinaryIO,
+    environ: Mapping[str, str],
 ) -> tuple[SourceFile, SourceFile | None]:
     """The Dockerfile, and the ignore file that belongs to it."""
     general = f"{place.directory}/.dockerignore"
@@ -97,9 +119,11 @@ def _dockerfile(
             raise UserError("standard input cannot be both the context and the Dockerfile")
         return SourceFile.decode("Dockerfile", stdin.read(_MAX_DOCKERFILE)), _read(general)
     if wanted is not None and wanted.startswith(_WEB):
-        from lamina.control.remote_context import fetch_dockerfile
+        from lamina.context.remote import fetch_dockerfile
 
-        return SourceFile.decode("Dockerfile", fetch_dockerfile(wanted)), _read(general)
+        with store.layers.work() as work:
+            text = fetch_dockerfile(wanted, work.diff, environ=environ)
+        return SourceFile.decode("Dockerfile", text), _read(general)
     path, name = _find(
         wanted,
         place.directory,

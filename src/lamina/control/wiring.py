@@ -166,7 +166,7 @@ def provider(
             case HttpOp() as op:
                 from lamina.ops.download import Download
 
-                return Download(op, store.layers, store.index)
+                return Download(op, store.layers, store.index, environ)
             case CopyOp() as op:
                 return Copy(op, stacks, store.index, based)
             case MakeDirOp() as op:

@@ -50,7 +50,7 @@ def become(job: Job) -> NoReturn:
     options = ["--root", state, "--log", f"/proc/self/fd/{LOG}", "--log-format", "json"]
     words = [runtime["program"], *options, "run", "--bundle", directory, runtime["id"]]
     os.set_inheritable(LOG, True)
-    os.execve(words[0], words, {"PATH": sandbox.DEFAULT_PATH})
+    os.execve(words[0], words, {"PATH": runtime["path"]})
 
 
 def make_directory(root: int, job: Job, identity: users.Identity) -> None:
@@ -75,30 +75,29 @@ def make_directory(root: int, job: Job, identity: users.Identity) -> None:
 def _mounts(job: Job, directory: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for index, mount in enumerate(job["mounts"]):
-        if mount["kind"] == "tmpfs":
-            options = ["nosuid", "nodev", f"mode={mount['mode']:o}"]
-            options += [f"size={mount['size']}"] if mount["size"] else []
-            entries.append(
-                {
-                    "destination": mount["target"],
-                    "type": "tmpfs",
-                    "source": "tmpfs",
-                    "options": options,
-                }
-            )
-            continue
-        tree = rootfs.tree(mount, _made(directory, f"source{index}"), job["user_namespace"])
-        folder = stat.S_ISDIR(os.fstat(tree).st_mode)
         place = os.path.join(directory, f"mount{index}")
-        os.close(os.open(place, os.O_CREAT | os.O_EXCL, 0o600)) if not folder else os.mkdir(place)
-        point = os.open(place, os.O_PATH | os.O_CLOEXEC)
-        syscalls.attach(tree, point)
-        os.close(point)
-        os.close(tree)
+        if mount["kind"] == "tmpfs":
+            # Not by the runtime: runc gives a tmpfs the mode of the directory below it.
+            os.mkdir(place)
+            rootfs.mount_tmpfs(place, size=mount["size"], mode=mount["mode"])
+        else:
+            tree = rootfs.tree(mount, _made(directory, f"source{index}"), job["user_namespace"])
+            _place(tree, place)
         access = "ro" if mount["read_only"] else "rw"
         inert = ["nosuid", "noexec"] if mount["kind"] == "file" else []
         entries.append(_bind(place, mount["target"], ["nodev", access, *inert]))
     return entries
+
+
+def _place(tree: int, place: str) -> None:
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        os.mkdir(place)
+    else:
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    point = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    syscalls.attach(tree, point)
+    os.close(point)
+    os.close(tree)
 
 
 def _made(directory: str, name: str) -> str:

@@ -136,7 +136,12 @@ class OciExecutor:
     def _job(self, spec: ContainerSpec, program: str, *, terminal: bool) -> wire.Job:
         job = plan.job(spec, staging=os.path.join(self._state, "root"), terminal=terminal)
         name = f"lamina-{os.urandom(8).hex()}"
-        job["runtime"] = {"program": program, "id": name, "config": config(spec, job, name)}
+        job["runtime"] = {
+            "program": program,
+            "id": name,
+            "path": plan.DEFAULT_PATH,
+            "config": config(spec, job, name),
+        }
         return job
 
 

@@ -40,6 +40,7 @@ LIMITS = {
 """Docker's names of setrlimit(2)'s resources."""
 
 DEFAULT_SHM = 64 << 20
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _FIRST_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
@@ -73,7 +74,7 @@ def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
         root=mount(root),
         mounts=[mount(each) for each in (*_own_files(spec), *spec.mounts)],
         args=list(process.args),
-        env=list(process.env),
+        env=_environment(process.env),
         cwd=os.path.normpath("/" + process.cwd),
         user=process.user,
         hostname=spec.hostname or etcfiles.DEFAULT_HOSTNAME,
@@ -87,6 +88,12 @@ def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
         terminal=terminal,
         runtime=None,
     )
+
+
+def _environment(env: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    if any(name == "PATH" for name, _ in env):
+        return list(env)
+    return [("PATH", DEFAULT_PATH), *env]
 
 
 def _own_files(spec: ContainerSpec) -> tuple[FileMount, FileMount]:

@@ -107,9 +107,7 @@ def attach(root: int, mount: MountJob, scratch: str, *, user_namespace: bool) ->
     """Mounts one of the step's own mounts at its target inside `root`."""
     if mount["kind"] == "tmpfs":
         with _target(root, mount["target"], directory=True) as target:
-            options = f"mode={mount['mode']:o}"
-            options += f",size={mount['size']}" if mount["size"] else ""
-            syscalls.mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options)
+            mount_tmpfs(target, size=mount["size"], mode=mount["mode"])
         return
     attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
     attributes |= _INERT if mount["kind"] == "file" else 0
@@ -128,6 +126,12 @@ def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
             syscalls.unmount(scratch, syscalls.MNT_DETACH)
     with _source(mount) as source:
         return syscalls.clone_tree(source, recursive=True)
+
+
+def mount_tmpfs(target: str, *, size: int, mode: int) -> None:
+    """A file system in memory; `size` 0 is the kernel's default."""
+    options = f"mode={mode:o}" + (f",size={size}" if size else "")
+    syscalls.mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options)
 
 
 def _file(mount: MountJob, scratch: str) -> int:

@@ -26,8 +26,6 @@ CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 """Docker's default: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,
 NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP (capabilities(7))."""
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 _MASK = sum(1 << number for number in CAPABILITIES)
 
 
@@ -209,7 +207,7 @@ def execute(args: list[str], environment: dict[str, str]) -> NoReturn:
     """execve(2) with the lookup in PATH that runc does; raises CannotStart."""
     if not args:
         raise CannotStart("there is no command to run", status=127)
-    path = find_command(args[0], environment.get("PATH") or DEFAULT_PATH)
+    path = find_command(args[0], environment.get("PATH", ""))
     syscalls.close_from(4)
     try:
         os.execve(path, args, environment)

@@ -68,7 +68,7 @@ Mount = OverlayMount | BindMount | TmpfsMount | FileMount
 class Process(msgspec.Struct, frozen=True, kw_only=True):
     """`user` is what the Dockerfile says (`name`, `uid`, `user:group`, or ""), looked up in the
     image's /etc/passwd and /etc/group. `cwd` is created where it is missing. `env` is complete:
-    nothing of the builder's own environment is added (but HOME, where it is not set).
+    nothing of the builder's own environment is added (but HOME and PATH, where they are not set).
     """
 
     args: tuple[str, ...]

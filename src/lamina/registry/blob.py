@@ -80,8 +80,8 @@ class _Download:
                 if self._writer.offset > self._farthest:
                     self._farthest = self._writer.offset
                     backoff.progressed()
-                if isinstance(error, ServerFailed) and not error.retryable and self._writer.offset:
-                    self._start_over(in_one_piece=True)  # this registry does not know ranges
+                if self._writer.offset and _refuses_ranges(error):
+                    self._start_over(in_one_piece=True)
                     continue
                 backoff.wait(error, alive=lambda: self._progress(0))
 
@@ -124,7 +124,9 @@ class _Download:
         found = _CONTENT_RANGE.match(answer.header("Content-Range"))
         if found is None or int(found[1]) != start:
             raise ServerFailed(
-                f"{self._name}: the registry sends another part than asked for", retryable=False
+                f"{self._name}: the registry sends another part than asked for",
+                retryable=False,
+                status=answer.status,
             )
 
     def _start_over(self, *, in_one_piece: bool) -> None:
@@ -133,3 +135,7 @@ class _Download:
             self._writer.restart()
         self._in_one_piece = in_one_piece
         self._resumed = False
+
+
+def _refuses_ranges(error: RemoteError) -> bool:
+    return isinstance(error, ServerFailed) and not error.retryable and error.status is not None

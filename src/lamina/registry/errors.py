@@ -46,9 +46,17 @@ class TooManyRequests(RemoteError):
 class ServerFailed(RemoteError):
     """The registry answers, but with a failure of its own (5xx), or with what makes no sense.
 
-    `retry_after` is in seconds, if it said so.
+    `status` is that of an answer to the request itself. `retry_after` is in seconds, if it said so.
     """
 
-    def __init__(self, message: str, *, retryable: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, retryable=retryable)
+        self.status = status
         self.retry_after = retry_after

@@ -51,6 +51,7 @@ def failure_of(
     return ServerFailed(
         f"{name}: {host} answers with status {status}{words}",
         retryable=retryable,
+        status=status,
         retry_after=retry_after,
     )
 

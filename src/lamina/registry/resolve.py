@@ -100,7 +100,7 @@ class RegistrySource:
         except UserError:
             return None
         except ServerFailed as error:
-            if error.retryable:
+            if error.retryable or error.status is None:
                 raise
             return None
 

@@ -22,10 +22,14 @@ print(json.dumps({name: call(*words) for name, words in %r.items()}))
 
 def python(rig: Rig, code: str, *, program: str = "/python/bin/python3") -> Ran:
     """Runs Python in a container; the interpreter and its libraries are the machine's."""
-    machine = [BindMount(source=path, target=path) for path in ("/usr", "/lib", "/lib64")]
-    mounts = [mount for mount in machine if os.path.isdir(mount.source)]
-    mounts.append(BindMount(source=sys.base_prefix, target="/python"))
-    return rig.run(program, "-I", "-S", "-c", code, mounts=tuple(mounts))
+    mounts = (*machine(), BindMount(source=sys.base_prefix, target="/python"))
+    return rig.run(program, "-I", "-S", "-c", code, mounts=mounts)
+
+
+def machine() -> list[BindMount]:
+    """The machine's own programs and libraries."""
+    places = [path for path in ("/usr", "/lib", "/lib64") if os.path.isdir(path)]
+    return [BindMount(source=path, target=path) for path in places]
 
 
 def capabilities_are_dockers(rig: Rig) -> None:
@@ -46,8 +50,9 @@ def setuid_programs_work(rig: Rig) -> None:
     """As in Docker, a step may use sudo and su."""
     assert _status(rig, "")["NoNewPrivs"] == "0"
     if rig.ids > 5000:
-        script = "cp /bin/busybox /tmp/id; chmod 4755 /tmp/id; exec /bin/su alice -c '/tmp/id -u'"
-        assert rig.shell(script).succeeded() == b"0\n"
+        # Not busybox, which gives up what it does not need.
+        script = "cp /usr/bin/id /tmp/id; chmod 4755 /tmp/id; exec su alice -c '/tmp/id -u'"
+        assert rig.shell(script, *machine()).succeeded() == b"0\n"
 
 
 def system_calls_are_filtered(rig: Rig) -> None:
@@ -67,7 +72,7 @@ def system_calls_are_filtered(rig: Rig) -> None:
         "socket of AF_ALG": (41, 38, 5, 0),
         "socket of AF_VSOCK": (41, 40, 1, 0),
         "socket of AF_UNIX": (41, 1, 1, 0),
-        "personality": (135, 0xFFFFFFFF),
+        "personality": (135, 0),
         "odd personality": (135, 0x1234),
         "of the year 2100": (4000,),
         "statmount": (457, 0, 0, 0, 0),
@@ -110,9 +115,9 @@ def descriptors_do_not_leak(rig: Rig) -> None:
     """A step has its three standard streams open and nothing else."""
     leak = os.open("/etc/passwd", os.O_RDONLY)
     os.set_inheritable(leak, True)
-    out = rig.shell("for f in /proc/$$/fd/*; do echo ${f##*/}; done").succeeded().split()
+    out = rig.shell("ls /proc/1/fd; :").succeeded().split()
     os.close(leak)
-    assert {int(number) for number in out} - {10, 255} == {0, 1, 2}, out
+    assert out == [b"0", b"1", b"2"], out
 
 
 def streams_can_be_opened_again(rig: Rig) -> None:
@@ -141,12 +146,13 @@ def interpreter_cannot_be_overwritten(rig: Rig) -> None:
     """An image that runs /proc/self/exe cannot write to the program behind it (CVE-2019-5736)."""
     code = (
         "import os; f = os.open('/proc/self/exe', os.O_PATH); os.set_inheritable(f, True); "
+        "os.write(1, b'%d' % (os.statvfs('/proc/self/exe').f_flag & os.ST_RDONLY)); "
         "os.execv('/bin/sh', ['sh', '-c', f': >> /proc/self/fd/{f} && echo open'])"
     )
     ran = python(rig, code, program="/proc/self/exe")
     assert b"open" not in ran.out, ran
     if rig.name == "namespaces":
-        assert b"ead-only" in ran.err, ran.err
+        assert ran.out == b"1", ran
 
 
 def imports_do_not_come_from_the_image(rig: Rig) -> None:

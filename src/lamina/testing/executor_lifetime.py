@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lamina.executor.spec import BindMount
+from lamina.executor.spec import BindMount, ContainerSpec, OverlayMount, Process
 from lamina.testing.executor_isolation import python
 from lamina.testing.executors import Check, Rig, eventually
 
@@ -57,9 +57,7 @@ def cancelled_steps_end_at_once(rig: Rig) -> None:
     """Cancelling kills the whole tree, daemons that have left their parents too."""
     beat = rig.directory()
     cancelled = threading.Event()
-    spec = rig.spec(
-        "/bin/sh", "-c", _DAEMON + "trap '' TERM INT; sleep 60", mounts=(_beat(beat),)
-    )
+    spec = rig.spec("/bin/sh", "-c", _DAEMON + "trap '' TERM INT; sleep 60", mounts=(_beat(beat),))
     threading.Thread(target=lambda: (_wait_for(beat), cancelled.set())).start()
     start = time.monotonic()
     ran = rig.run_spec(spec, cancelled)
@@ -71,7 +69,9 @@ def cancelled_steps_end_at_once(rig: Rig) -> None:
 def failing_sinks_end_the_step(rig: Rig) -> None:
     """When the caller's own code fails, the step does not go on without it."""
     beat = rig.directory()
-    spec = rig.spec("/bin/sh", "-c", _DAEMON + "echo go; sleep 60", mounts=(_beat(beat),))
+    spec = rig.spec(
+        "/bin/sh", "-c", _DAEMON + "sleep 0.3; echo go; sleep 60", mounts=(_beat(beat),)
+    )
 
     def full(stream: int, data: bytes) -> None:
         raise OSError(28, "the disk is full")
@@ -126,8 +126,9 @@ def nothing_is_left_behind(rig: Rig) -> None:
     before = set(os.listdir("/proc/self/fd"))
     first = rig.shell("echo one > /one")
     first.succeeded()
-    again = rig.spec("/bin/sh", "-c", "cat /one", base=first.upper)
-    assert b"not found" in rig.run_spec(again).err or rig.base
+    root = OverlayMount(lower=(str(rig.base),), upper=str(first.upper), work=str(rig.directory()))
+    again = ContainerSpec(root=root, process=Process(args=("/bin/cat", "/one")))
+    assert rig.run_spec(again).succeeded() == b"one\n"
     state = Path(rig.work.parent / "state")
     assert not os.listdir(state / "root")
     assert not os.listdir(state / "scratch")

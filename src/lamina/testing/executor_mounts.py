@@ -28,9 +28,6 @@ def bind_mounts_show_files_and_directories(rig: Rig) -> None:
 
 def hidden_content_comes_back(rig: Rig) -> None:
     """A mount over files of the image hides them for the step alone."""
-    source = rig.directory()
-    ran = rig.shell("ls /bin", BindMount(source=str(source), target="/bin"), base=None)
-    assert ran.status.code != 0 or not ran.out
     covered = rig.shell("ls -A /home", TmpfsMount(target="/home"))
     assert covered.succeeded() == b""
     assert not (covered.upper / "home").exists()
@@ -73,7 +70,7 @@ def times_around_mount_points_are_kept(rig: Rig) -> None:
 
 def existing_mount_points_are_not_copied(rig: Rig) -> None:
     ran = rig.shell("true", TmpfsMount(target="/home/alice"), TmpfsMount(target="/usr/share/doc"))
-    assert set(os.listdir(ran.upper)) == ALWAYS | {"etc"} - {"etc"}, os.listdir(ran.upper)
+    assert set(os.listdir(ran.upper)) == ALWAYS, os.listdir(ran.upper)
 
 
 def mounts_nest_in_order(rig: Rig) -> None:
@@ -141,7 +138,6 @@ def targets_cannot_escape(rig: Rig) -> None:
     os.link(rig.base / "bin/busybox", base / "bin/busybox")
     (base / "absolute").symlink_to(outside)
     (base / "up").symlink_to("../../../../../.." + str(outside))
-    (base / "proc").symlink_to(outside)
     (base / "etc").symlink_to(outside)
     mounts = (
         TmpfsMount(target="/absolute/one"),

@@ -7,6 +7,7 @@ import resource
 from pathlib import Path
 
 from lamina.errors import LaminaError, UserError
+from lamina.executor.launcher import CannotStart
 from lamina.executor.spec import Network, TmpfsMount, Ulimit
 from lamina.testing.executors import PATH, Check, Rig
 
@@ -31,7 +32,7 @@ def standard_input_is_empty(rig: Rig) -> None:
 
 
 def environment_is_exact(rig: Rig) -> None:
-    """A process sees the variables that it was given, and HOME, and nothing of the builder's."""
+    """A process sees the variables that it was given, HOME and PATH, and nothing of the builder's."""
     os.environ["LAMINA_CONTRACT_LEAK"] = "1"
     ran = rig.run("/bin/env", env=(PATH, ("A", "x y"), ("EMPTY", ""), ("B", "1=2"), ("N", "a\nb")))
     del os.environ["LAMINA_CONTRACT_LEAK"]
@@ -52,6 +53,8 @@ def home_is_that_of_the_user(rig: Rig) -> None:
 def commands_are_looked_up_in_the_given_path(rig: Rig) -> None:
     """A name is searched in the container's PATH; without one in the usual directories."""
     assert rig.run("echo", "hi").succeeded() == b"hi\n"
+    usual = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    assert rig.shell("echo $PATH", env=()).succeeded() == usual
     assert rig.run("echo", "hi", env=()).succeeded() == b"hi\n"
 
 
@@ -131,10 +134,15 @@ def unusable_programs_are_errors(rig: Rig) -> None:
     (base / "noise").write_text("not a program\n")
     for name in ("script", "noise"):
         (base / name).chmod(0o755)
-    error = _refusal(rig, "/script", base=base)
-    assert "no such file or directory" in error.message.lower(), error.message
-    error = _refusal(rig, "/noise", base=base)
-    assert "exec format error" in error.message.lower(), error.message
+    for name, reason in (("script", "no such file or directory"), ("noise", "exec format error")):
+        try:
+            ran = rig.run(f"/{name}", base=base)
+        except CannotStart as error:
+            assert reason in error.message.lower(), error.message
+        else:
+            assert rig.name == "oci", "it ran"
+            assert ran.status.code != 0
+            assert reason.encode() in ran.err, ran.err
 
 
 def hosts_and_resolv_conf_are_made(rig: Rig) -> None:

@@ -105,9 +105,7 @@ class Rig:
         )
         assert isinstance(spec.root, OverlayMount)
         upper = Path(spec.root.upper or "")
-        return Ran(
-            status=status, out=b"".join(streams[1]), err=b"".join(streams[2]), upper=upper
-        )
+        return Ran(status=status, out=b"".join(streams[1]), err=b"".join(streams[2]), upper=upper)
 
     def directory(self) -> Path:
         made = self.work / f"{next(self.numbers)}"
@@ -175,7 +173,12 @@ def make_rig(name: str, directory: Path) -> Rig:
 
 def checks() -> dict[str, Check]:
     """All checks by name, in the order in which they are told."""
-    from lamina.testing import executor_isolation, executor_lifetime, executor_mounts, executor_steps
+    from lamina.testing import (
+        executor_isolation,
+        executor_lifetime,
+        executor_mounts,
+        executor_steps,
+    )
 
     modules = (executor_steps, executor_mounts, executor_isolation, executor_lifetime)
     return {check.__name__: check for module in modules for check in module.CHECKS}

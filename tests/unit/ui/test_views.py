@@ -16,6 +16,7 @@ from lamina.trace import events
 from lamina.trace.events import Event
 from lamina.trace.verdict import KeyChanged
 from lamina.ui.progress import MODES, open_progress
+from lamina.ui.pulls import PullProgress
 from lamina.ui.quantities import render_age, render_amount, render_bytes
 from lamina.ui.quiet import QuietProgress
 from lamina.ui.rawjson import RawJsonProgress, render_event
@@ -83,6 +84,23 @@ def test_quiet_shows_the_whole_log_of_a_failed_step_alone() -> None:
 def test_quiet_says_nothing_where_all_goes_well() -> None:
     """Standard error stays empty."""
     assert _quiet(events.StepStarted(time=0, step=1, name="A")) == b""
+
+
+def test_run_shows_what_is_pulled_alone() -> None:
+    """A step in which nothing is measured is not worth a line before a command's own output."""
+    out = io.BytesIO()
+    progress = PullProgress(out)
+    stream: list[Event] = [
+        events.StepStarted(time=0, step=1, name="load metadata"),
+        events.StepFinished(time=0, step=1, seconds=0, error="gone"),
+        events.StepStarted(time=0, step=2, name="pull busybox"),
+        events.StepProgress(time=0, step=2, what="sha256:a", current=5, total=5, done=True),
+        events.StepFinished(time=0, step=2, seconds=0.5),
+    ]
+    for event in stream:
+        progress(event)
+    progress.close()
+    assert out.getvalue() == b"#2 pull busybox\n#2 sha256:a 5B / 5B done\n#2 DONE 0.5s\n"
 
 
 def test_every_mode_opens_and_closes_without_a_terminal() -> None:

@@ -28,8 +28,15 @@ def run(session: Session, flags: Mapping[str, object]) -> int:
     if request.terminal and not session.stdin.isatty():
         raise UsageError("standard input is no terminal", hint="leave out -t")
     from lamina.control.run import run_container
+    from lamina.ui.pulls import PullProgress
 
-    return run_container(request, root=session.root)
+    progress = PullProgress(session.stderr)
+    try:
+        return run_container(
+            request, root=session.root, environ=session.environ, watchers=(progress,)
+        )
+    finally:
+        progress.close()
 
 
 def _several() -> list[click.Parameter]:
