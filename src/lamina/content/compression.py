@@ -17,13 +17,15 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 from types import TracebackType
-from typing import Any, Protocol, Self, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, Self, assert_never
 
 from lamina.content.errors import MalformedImage
 from lamina.oci import mediatype
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _BLOCK = 1 << 20
 _WINDOW = 1 << 15
@@ -106,7 +108,7 @@ def compressor(
 
 
 class _Closing:
-    """Closes at the end of a `with` statement, or stops its threads if an exception ended that."""
+    """Closes at the end of a `with` statement, unless an exception ended that."""
 
     _closed = False
 
@@ -119,9 +121,10 @@ class _Closing:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self._abandon()
 
     def close(self) -> None:
@@ -134,7 +137,7 @@ class _Closing:
         raise NotImplementedError
 
     def _abandon(self) -> None:
-        pass
+        """Ends the threads, if there are any left."""
 
 
 class _Plain(_Closing):
@@ -153,6 +156,8 @@ class _Gzip(_Closing):
     """One gzip member (RFC 1952), its blocks compressed by a small pool."""
 
     def __init__(self, out: Writer, *, level: int, threads: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self._out = out
         self._level = level
         self._waiting = bytearray()

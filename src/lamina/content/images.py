@@ -18,25 +18,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 
+from lamina.content.annotations import IMAGE_NAME, REF_NAME
 from lamina.content.documents import check_digest
 from lamina.content.errors import MalformedImage, NotFound
-from lamina.content.layout import IMAGE_NAME, REF_NAME
 from lamina.content.source import Progress, ResolvedImage, resolve_image
-from lamina.content.store import BlobStore, host_errors, publish
+from lamina.content.store import BlobStore, host_errors
 from lamina.errors import HostError, UserError
 from lamina.fs.lock import locked
+from lamina.fs.publish import publish_file
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.manifest import Index, empty_index, encode_document
 from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference, parse_reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedImage:
+class NamedImage(msgspec.Struct, frozen=True, kw_only=True):
     """A name and what it means now. `descriptor` is of a manifest or an index."""
 
     reference: Reference
@@ -114,7 +113,7 @@ class ImageStore:
         *,
         progress: Progress | None = None,
     ) -> None:
-        if not store.has(descriptor.digest):
+        if not store.has(descriptor.digest, descriptor.size):
             raise NotFound(f"{reference}: {descriptor.digest} is not in the local store")
 
     def _read(self) -> Index:
@@ -137,7 +136,7 @@ class ImageStore:
     def _write(self, *descriptors: Descriptor) -> None:
         index = msgspec.structs.replace(empty_index(), manifests=descriptors)
         with host_errors(self._path):
-            publish(self._path, encode_document(index))
+            publish_file(str(self._path), encode_document(index))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from lamina.content.docker_archive import DockerArchive
+from lamina.content.annotations import IMAGE_NAME as IMAGE_NAME
+from lamina.content.annotations import REF_NAME as REF_NAME
 from lamina.content.documents import MAX_MANIFEST, check_digest, parse_manifest_or_index
 from lamina.content.errors import MalformedImage, NotFound, wrong_digest
 from lamina.content.medium import Medium, copy_blob, open_medium, read_document
@@ -27,9 +28,6 @@ from lamina.oci.manifest import Index, Manifest
 from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference
 
-REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"
-
 
 def open_layout(path: str | os.PathLike[str]) -> ImageSource:
     """The image source at `path`: a layout, a tar of one, or the archive of `docker save`.
@@ -40,6 +38,8 @@ def open_layout(path: str | os.PathLike[str]) -> ImageSource:
     if _exists(medium, "index.json"):
         return Layout(medium)
     if _exists(medium, "manifest.json"):
+        from lamina.content.docker_archive import DockerArchive
+
         return DockerArchive(medium)
     raise UserError(
         f"{medium.name} is neither an OCI image layout nor an archive of docker save",

@@ -172,7 +172,7 @@ def copy_blob(
     progress: Callable[[int], None] | None,
 ) -> None:
     """Copies one file into the store. Raises WrongDigest if it is not what `descriptor` says."""
-    if store.has(descriptor.digest):
+    if store.has(descriptor.digest, descriptor.size):
         return
     file = medium.open(path)
     if file is None:

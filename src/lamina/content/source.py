@@ -8,8 +8,9 @@ local store are its drivers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from lamina.content.compression import Compression, compression_of
 from lamina.content.documents import check_digest, parse_config, parse_manifest_or_index
@@ -33,8 +34,7 @@ _MAX_DEPTH = 4
 _MAX_DOCUMENTS = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageLayer:
+class ImageLayer(msgspec.Struct, frozen=True, kw_only=True):
     """One layer: its blob, and the digest of its plain tar."""
 
     descriptor: Descriptor
@@ -45,8 +45,7 @@ class ImageLayer:
         return compression_of(self.descriptor.media_type)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedImage:
+class ResolvedImage(msgspec.Struct, frozen=True, kw_only=True):
     """One image for one platform. Its documents are at hand, its layers are not.
 
     `descriptor` is the manifest's, `index` that of the index through which it was found.
@@ -126,14 +125,12 @@ def choose_image(
     return _image(chosen, manifest, data, index=index, read=read, name=name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
+class _Offer(msgspec.Struct, frozen=True):
     descriptor: Descriptor
     platform: Platform
 
 
-@dataclass(slots=True, kw_only=True)
-class _Walk:
+class _Walk(msgspec.Struct, kw_only=True):
     """Reads the documents below an index, not more than a decent index can have."""
 
     read: ReadDocument

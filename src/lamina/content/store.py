@@ -33,6 +33,7 @@ from typing import BinaryIO, Self
 
 from lamina.content.errors import wrong_digest, wrong_size
 from lamina.errors import HostError
+from lamina.fs.publish import publish_file
 from lamina.oci.digest import Digest, digest_of, encoded, parse_digest
 
 MAX_DOCUMENT = 8 << 20
@@ -56,15 +57,20 @@ class BlobStore:
             self._blobs.mkdir(parents=True, exist_ok=True)
             self._ingest.mkdir(exist_ok=True)
             if not (self.root / "oci-layout").exists():
-                publish(self.root / "oci-layout", _LAYOUT_FILE)
+                publish_file(str(self.root / "oci-layout"), _LAYOUT_FILE)
             self._clear_ingest()
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be."""
         return self._blobs / encoded(digest)
 
-    def has(self, digest: Digest) -> bool:
-        return self.path(digest).is_file()
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether the blob is there, with that size in bytes if one is given."""
+        try:
+            status = self.path(digest).stat()
+        except OSError:
+            return False
+        return size is None or status.st_size == size
 
     def size(self, digest: Digest) -> int:
         """In bytes. Raises HostError for a blob that is not there."""
@@ -213,17 +219,6 @@ def _new_file(folder: Path) -> tuple[int, Path]:
         except BlockingIOError:
             pass  # a clearing process saw it before it was locked: take another
         os.close(fd)
-
-
-def publish(path: Path, data: bytes) -> None:
-    """Replaces a small file at once: readers see the old bytes or the new. May raise OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        temporary.write_bytes(data)
-        os.rename(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -88,8 +88,14 @@ class ImageBases(msgspec.Struct):
         if blob is None or self.store.blobs.has(blob.digest):
             return
         source, reference = self._sources.get(blob.digest) or self._from_origin(layer.origin)
-        total = blob.size
-        source.fetch(reference, blob, self.store.blobs, progress=lambda done: progress(done, total))
+        arrived = 0
+
+        def count(more: int) -> None:
+            nonlocal arrived
+            arrived += more
+            progress(arrived, blob.size)
+
+        source.fetch(reference, blob, self.store.blobs, progress=count)
 
     def _find(self, reference: Reference, platform: Platform) -> tuple[ImageSource, ResolvedImage]:
         images = self.store.images

@@ -103,7 +103,7 @@ class _Build(msgspec.Struct):
             recorder=recorder,
             contexts={_context_name(name): value for name, value in request.named_contexts.items()},
             pull=request.pull,
-            registry=wiring.registry(environ),
+            registry=wiring.registry(store, environ),
         )
         stacks = Stacks(
             layers=store.layers,

@@ -137,7 +137,7 @@ def _find(text: str, store: Store, recorder: Recorder, environ: Mapping[str, str
         recorder=recorder,
         contexts={},
         pull=False,
-        registry=wiring.registry(environ),
+        registry=wiring.registry(store, environ),
     )
     reference = _reference(text, store)
     platform = host_platform(os.uname().machine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import BinaryIO
 
 from lamina.content.source import ImageSource
@@ -37,7 +38,8 @@ from lamina.solver.port import Cached, Direct, Provider
 
 
 def choose_executor(isolation: str, store: Store) -> Executor:
-    """`default` is the embedded driver; `oci` the first OCI runtime that works. Raises UsageError."""
+    """`default` is the embedded driver; `oci` the first OCI runtime that works. Raises UsageError.
+    """
     state = store.folder("executor")
     match isolation:
         case "default" | "namespaces":
@@ -81,16 +83,15 @@ def _mounts_overlays(store: Store) -> bool:
     return known == b"yes"
 
 
-def registry(environ: Mapping[str, str]) -> Callable[[], ImageSource]:
+def registry(store: Store, environ: Mapping[str, str]) -> Callable[[], ImageSource]:
     """Makes the client of the registries when it is first needed."""
-    made: list[ImageSource] = []
 
+    @cache
     def open_registry() -> ImageSource:
-        if not made:
-            from lamina.registry.source import RegistrySource
+        from lamina.registry.client import RegistryClient
+        from lamina.registry.resolve import RegistrySource
 
-            made.append(RegistrySource(environ=environ))
-        return made[0]
+        return RegistrySource(RegistryClient(environ=environ), store.blobs)
 
     return open_registry
 

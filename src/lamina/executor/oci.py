@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import threading
 from typing import Any
 
@@ -115,23 +116,22 @@ class OciExecutor:
         A container without any file needs all that a real one does, up to its command: a runtime
         that complains that the command is missing works.
         """
-        name = "/lamina-probe"
-        empty = os.path.join(self._state, "root")
-        spec = ContainerSpec(
-            root=BindMount(source=empty, target="/", read_only=False),
-            process=Process(args=(name,)),
-        )
-        job = self._job(spec, program, terminal=False)
-        try:
-            outcome = self._launcher.run(
-                job, output=lambda stream, data: None, cancelled=threading.Event()
+        with tempfile.TemporaryDirectory(dir=self._state) as empty:
+            spec = ContainerSpec(
+                root=BindMount(source=empty, target="/", read_only=False),
+                process=Process(args=("/lamina-probe",)),
             )
-            _checked(outcome, program)
-        except CannotStart:
-            return None
-        except LaminaError as error:
-            return error.message
-        return "it ran a command that does not exist"
+            job = self._job(spec, program, terminal=False)
+            try:
+                outcome = self._launcher.run(
+                    job, output=lambda stream, data: None, cancelled=threading.Event()
+                )
+                _checked(outcome, program)
+            except CannotStart:
+                return None
+            except LaminaError as error:
+                return error.message
+            return "it ran a command that does not exist"
 
     def _job(self, spec: ContainerSpec, program: str, *, terminal: bool) -> wire.Job:
         job = plan.job(spec, staging=os.path.join(self._state, "root"), terminal=terminal)

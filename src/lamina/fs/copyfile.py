@@ -47,9 +47,8 @@ def copy_content(source: int, target: int, *, hasher: Hash | None = None) -> int
         return size
     if not cloned:
         os.ftruncate(target, size)
-    sparse = status.st_blocks * 512 < size
     end = 0
-    for start, stop in _data(source, size) if sparse else [(0, size)]:
+    for start, stop in data_ranges(source, status):
         if hasher is not None:
             hash_zeros(hasher, start - end)
             _copy_by_hand(source, None if cloned else target, start, stop, hasher)
@@ -63,10 +62,15 @@ def copy_content(source: int, target: int, *, hasher: Hash | None = None) -> int
 
 def hash_content(source: int, size: int, hasher: Hash) -> int:
     """Hashes a file from its start; returns how many bytes there were, which may not be `size`."""
-    buffer = bytearray(min(_PIECE, size + 1))
-    view = memoryview(buffer)
+    view = memoryview(bytearray(min(_PIECE, size + 1)))
     done = 0
-    while got := os.preadv(source, [buffer], done):
+    for start, stop in data_ranges(source, os.fstat(source)):
+        hash_zeros(hasher, start - done)
+        done = start
+        while done < stop and (got := os.preadv(source, [view[: stop - done]], done)):
+            hasher.update(view[:got])
+            done += got
+    while got := os.preadv(source, [view], done):  # a hole at the end, or what was added meanwhile
         hasher.update(view[:got])
         done += got
     return done
@@ -141,8 +145,12 @@ def _write(target: int, data: memoryview, offset: int) -> None:
         data, offset = data[done:], offset + done
 
 
-def _data(source: int, size: int) -> Iterator[tuple[int, int]]:
-    """The pieces of a file that are not holes, in order."""
+def data_ranges(source: int, status: os.stat_result) -> Iterator[tuple[int, int]]:
+    """The pieces (start, stop) of an open file that are not holes, in order."""
+    size = status.st_size
+    if status.st_blocks * 512 >= size:
+        yield 0, size
+        return
     offset = 0
     while offset < size:
         try:

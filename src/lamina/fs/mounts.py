@@ -161,8 +161,6 @@ def mount_overlay(
     that it can become a layer. Where the kernel is too old for `lowerdir+`, the working directory
     changes for a moment.
     """
-    # A stack may hold one layer twice, which the kernel refuses. The higher one hides the lower.
-    lower = tuple(dict.fromkeys(lower))
     if upper is None and not lower:
         raise MountFailed("an overlay needs at least one directory", code=errno.EINVAL)
     if upper is not None and not lower:

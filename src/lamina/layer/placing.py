@@ -28,6 +28,7 @@ from lamina.layer.writing import DiffWriter, Note
 
 _MOST_LINKS: Final = 255
 _SMALL: Final = 64 * 1024
+_ZEROS: Final = bytes(_SMALL)
 _BAD_NAME: Final = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
 
 
@@ -329,11 +330,21 @@ def _write_large(descriptor: int, reader: TarReader, pieces: Map, size: int) -> 
             part, left = left[:missing], left[missing:]
             hasher.update(part)
             missing -= len(part)
-            while part:
-                part = part[os.write(descriptor, part) :]
+            _write_or_skip(descriptor, part)
     hash_zeros(hasher, size - end)
     os.ftruncate(descriptor, size)
     return hasher.digest()
+
+
+def _write_or_skip(descriptor: int, data: memoryview) -> None:
+    """Writes; stretches of zeros become holes."""
+    while data:
+        piece, data = data[:_SMALL], data[_SMALL:]
+        if piece[0] == 0 == piece[-1] and bytes(piece) == _ZEROS[: len(piece)]:
+            os.lseek(descriptor, len(piece), os.SEEK_CUR)
+            continue
+        while piece:
+            piece = piece[os.write(descriptor, piece) :]
 
 
 def shown(name: bytes) -> str:

@@ -12,6 +12,7 @@ import os
 from typing import Final, Protocol
 
 from lamina.errors import HostError, UserError
+from lamina.fs.copyfile import Hash, data_ranges
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.tarheader import BLOCK, END, encode_header
 from lamina.oci.digest import Digest, digest_from
@@ -144,21 +145,35 @@ class _Writer:
     def large(self, descriptor: int, entry: Entry, path: bytes) -> None:
         self.flush()
         hasher = hashlib.sha256() if self.verify else None
-        buffer = memoryview(bytearray(_PIECE))
-        left = entry.size
-        while left:
-            got = os.readv(descriptor, [buffer[: min(left, _PIECE)]])
-            if got == 0:
-                raise _damaged(path, "its size is wrong")
-            if hasher is not None:
-                hasher.update(buffer[:got])
-            self.out.write(buffer[:got])
-            left -= got
-        if os.read(descriptor, 1):
+        status = os.fstat(descriptor)
+        if status.st_size != entry.size:
             raise _damaged(path, "its size is wrong")
+        buffer = memoryview(bytearray(_PIECE))
+        done = 0
+        for start, stop in (*data_ranges(descriptor, status), (entry.size, entry.size)):
+            self.zeros(start - done, hasher)
+            done = start
+            while done < stop:
+                got = os.preadv(descriptor, [buffer[: min(stop - done, _PIECE)]], done)
+                if got == 0:
+                    raise _damaged(path, "its size is wrong")
+                if hasher is not None:
+                    hasher.update(buffer[:got])
+                self.out.write(buffer[:got])
+                done += got
         if hasher is not None and hasher.digest() != entry.digest:
             raise _damaged(path, "its content is wrong")
         self.put(bytes(-entry.size % BLOCK))
+
+    def zeros(self, count: int, hasher: Hash | None) -> None:
+        """A hole, which need not be read."""
+        zeros = memoryview(bytes(min(count, _PIECE)))
+        while count:
+            piece = zeros[: min(count, _PIECE)]
+            if hasher is not None:
+                hasher.update(piece)
+            self.out.write(piece)
+            count -= len(piece)
 
 
 def _name(entry: Entry) -> bytes:

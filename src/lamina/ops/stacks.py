@@ -7,6 +7,7 @@ runs on them or is copied onto them, never for a step that is cached.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +83,7 @@ class Stacks(msgspec.Struct):
 
     def lower(self, stack: Stack) -> tuple[str, ...]:
         """The directories of unpacked layers, highest first, as an overlay takes them."""
-        return tuple(self.layers.diff_dir(layer.id) for layer in reversed(stack))
+        return tuple(os.fsdecode(path) for path in self.view(stack).roots())
 
     def _missing(self, stack: Stack) -> list[Layer]:
         seen = {layer.id: layer for layer in stack if not self.layers.has(layer.id)}

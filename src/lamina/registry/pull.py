@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from lamina.content.source import ImageLayer, ImageSource
 from lamina.content.store import BlobStore
@@ -37,7 +36,7 @@ def pull_layers(
     stays in the store. So does an interrupt.
     """
     missing = {layer.descriptor.digest: layer.descriptor for layer in layers}
-    missing = {digest: each for digest, each in missing.items() if not store.has(digest)}
+    missing = {digest: each for digest, each in missing.items() if not store.has(digest, each.size)}
     if not missing:
         return
     cancelled = threading.Event()
@@ -50,6 +49,8 @@ def pull_layers(
                 progress(descriptor, count)
 
         source.fetch(reference, descriptor, store, progress=tell)
+
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
     with ThreadPoolExecutor(min(jobs, len(missing)), "pull") as pool:
         futures = [pool.submit(fetch, descriptor) for descriptor in missing.values()]

@@ -72,7 +72,7 @@ class RegistrySource:
 
         Raises NotFound, Unauthorized, Unreachable, TooManyRequests, ServerFailed, WrongDigest.
         """
-        if not store.has(descriptor.digest):
+        if not store.has(descriptor.digest, descriptor.size):
             fetch_blob(self._client, reference, descriptor, store, progress=progress)
 
     def _top(self, reference: Reference) -> Descriptor:

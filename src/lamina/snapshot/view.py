@@ -149,8 +149,12 @@ class View:
                 todo.pop()
 
     def roots(self) -> tuple[bytes, ...]:
-        """The directories of the layers that show anything, highest first."""
-        return tuple(self._roots[index] for index in self.directories(b""))
+        """The directories of the layers that show anything, highest first.
+
+        A stack may hold a layer twice (two steps made the same), which overlayfs refuses: the
+        higher one hides the lower.
+        """
+        return tuple(dict.fromkeys(self._roots[index] for index in self.directories(b"")))
 
     # Digests.
 

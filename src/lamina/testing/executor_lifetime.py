@@ -58,7 +58,12 @@ def cancelled_steps_end_at_once(rig: Rig) -> None:
     beat = rig.directory()
     cancelled = threading.Event()
     spec = rig.spec("/bin/sh", "-c", _DAEMON + "trap '' TERM INT; sleep 60", mounts=(_beat(beat),))
-    threading.Thread(target=lambda: (_wait_for(beat), cancelled.set())).start()
+
+    def cancel() -> None:
+        _wait_for(beat)
+        cancelled.set()
+
+    threading.Thread(target=cancel).start()
     start = time.monotonic()
     ran = rig.run_spec(spec, cancelled)
     assert ran.status.code == 128 + signal.SIGKILL, ran
@@ -76,13 +81,14 @@ def failing_sinks_end_the_step(rig: Rig) -> None:
     def full(stream: int, data: bytes) -> None:
         raise OSError(28, "the disk is full")
 
+    caught: OSError | None = None
     try:
         rig.driver.run(spec, output=full, cancelled=threading.Event())
     except OSError as error:
-        assert error.errno == 28
-        assert _is_silent(beat)
-        return
-    raise AssertionError("the error was swallowed")
+        caught = error
+    assert caught is not None, "the error was swallowed"
+    assert caught.errno == 28
+    assert _is_silent(beat)
 
 
 def killed_builders_take_their_steps_along(rig: Rig) -> None:
@@ -152,7 +158,7 @@ def _beat(directory: Path) -> BindMount:
 
 
 def _wait_for(directory: Path) -> None:
-    assert eventually(lambda: (directory / "file").exists()), "the step did not start"
+    assert eventually((directory / "file").exists), "the step did not start"
 
 
 def _is_silent(directory: Path) -> bool:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lamina.errors import LaminaError
 from lamina.executor.spec import (
     ContainerSpec,
     ExitStatus,
@@ -114,6 +115,15 @@ class Rig:
 
 
 Check = Callable[[Rig], None]
+
+
+def refusal(call: Callable[[], object]) -> LaminaError:
+    """The error of ours that `call` ends with."""
+    try:
+        result = call()
+    except LaminaError as error:
+        return error
+    raise AssertionError(f"it was not refused: {result}")
 
 
 def eventually(condition: Callable[[], bool], *, seconds: float = 10) -> bool:

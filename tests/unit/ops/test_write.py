@@ -372,7 +372,7 @@ class TestArchives:
 
     def test_the_owner_is_chowns(self, copying: Copying) -> None:
         """--chown is about all that is unpacked, and the directory that is made for it."""
-        lay_out(copying.source, {"t": tar({"d/f": b""})})
+        lay_out(copying.source, {"t": tar({"d": None, "d/f": b""})})
         entries = by_path(copying.run("t", "/out/", unpack=True, chown="100:200"))
         assert {f"{e.uid}:{e.gid}" for e in entries.values()} == {"100:200"}
 

@@ -155,18 +155,15 @@ class Draft:
         """Moves in what somebody else wrote into another directory of the same file system."""
         for entry in manifest.entries:
             path = entry.path
+            there = self.entries.get(path)
+            if there is not None and there.kind is not entry.kind:
+                self._remove(path)
+            elif there is not None and entry.opaque:
+                self._clear(path)
             if entry.kind is Kind.DIRECTORY:
-                if entry.opaque and path in self.entries:
-                    self._clear(path)
                 self.put_directory(entry)
                 self._on_disk(path)
                 continue
-            there = self.entries.get(path)
-            if there is not None and there.kind is Kind.DIRECTORY:
-                self._clear(path)
-                self._writer.remove(path, is_directory=True)
-                del self.entries[path]
-                self._made.discard(path)
             self._on_disk(path.rpartition(b"/")[0])
             os.rename(os.path.join(directory, path), os.path.join(self.root, path))
             self._groups.pop(path, None)
@@ -203,18 +200,21 @@ class Draft:
             self._writer.remove(path, is_directory=False)
             self._groups.pop(path, None)
 
+    def _remove(self, path: bytes) -> None:
+        """Removes something that the layer has, with all that is below it."""
+        self._clear(path)
+        is_directory = self.entries.pop(path).kind is Kind.DIRECTORY
+        if not is_directory or path in self._made:
+            self._writer.remove(path, is_directory=is_directory)
+        self._made.discard(path)
+        self._groups.pop(path, None)
+
     def _clear(self, path: bytes) -> None:
         """Removes all that the layer has below a directory."""
         inside = path + b"/"
-        for other in sorted(self.entries, reverse=True):
-            if not other.startswith(inside):
-                continue
-            is_directory = self.entries.pop(other).kind is Kind.DIRECTORY
-            if not is_directory or other in self._made:
-                self._writer.remove(other, is_directory=is_directory)
-            self._made.discard(other)
-            self._new.discard(other)
-            self._groups.pop(other, None)
+        for other in [other for other in self.entries if other.startswith(inside)]:
+            if other in self.entries:
+                self._remove(other)
 
     def _on_disk(self, path: bytes) -> None:
         if path in self._made:
