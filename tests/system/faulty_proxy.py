@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import assert_never
 
 
@@ -127,14 +129,18 @@ class FaultyProxy:
 
 
 @contextlib.contextmanager
-def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
-    """A running proxy on a free loopback port."""
+def faulty_proxy(upstream: str, *, tls: Path | None = None) -> Iterator[FaultyProxy]:
+    """A running proxy on a free loopback port. `tls` has cert.pem and key.pem for HTTPS."""
     proxy = FaultyProxy(upstream)
 
     class Handler(_Handler):
         state = proxy
 
     server = _Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls / "cert.pem", tls / "key.pem")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     proxy.address = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -32,7 +32,7 @@ from lamina.registry.pull import pull_layers
 from lamina.registry.resolve import RegistrySource
 from lamina.registry.transport import Transport
 from tests.support.commands import program, run
-from tests.support.registry import PASSWORD, USER, Registry, running_registry
+from tests.support.registry import PASSWORD, USER, Registry, make_certificate, running_registry
 from tests.system import token_server as tokens
 from tests.system.faulty_proxy import (
     Cut,
@@ -599,6 +599,40 @@ def test_credentials_do_not_follow_redirects(
     proxy.seen.clear()
     puller.fetch(reference, (layers[1],))
     assert proxy.requests("blobs")[1].headers["authorization"] == f"Basic {BASIC}"
+
+
+@pytest.fixture
+def tls_proxy(pushed: Pushed, tmp_path: Path) -> Iterator[tuple[FaultyProxy, Puller]]:
+    """A faulty proxy that speaks TLS, and a puller that trusts it and has a password for it."""
+    certificate = make_certificate(tmp_path)
+    with faulty_proxy(pushed.address, tls=tmp_path) as running:
+        environ = docker_config(tmp_path, running.address, {"auth": BASIC})
+        yield running, Puller(tmp_path, environ | {"SSL_CERT_FILE": str(certificate)})
+
+
+def test_tls_is_not_left_by_a_redirect(
+    pushed: Pushed, tls_proxy: tuple[FaultyProxy, Puller]
+) -> None:
+    """A registry in TLS cannot send us to an address in the clear."""
+    proxy, puller = tls_proxy
+    reference = parse_reference(f"{proxy.address}/app:v1")
+    layer = puller.source.resolve(reference, HOST).layers[0].descriptor
+    with faulty_proxy(pushed.address) as clear:
+        target = f"http://{clear.address}/v2/app/blobs/{layer.digest}?signature=secret"
+        proxy.faults["blobs"] = [Status(code=307, headers={"Location": target})]
+        with pytest.raises(ServerFailed, match=r"redirects to 127\.0\.0\.1 without TLS") as caught:
+            puller.fetch(reference, (layer,))
+        assert clear.seen == []
+    assert not secrets_shown(caught.value)
+
+
+def test_tls_is_not_left_for_a_token(tls_proxy: tuple[FaultyProxy, Puller]) -> None:
+    """A registry in TLS cannot have our password sent to a token server in the clear."""
+    proxy, puller = tls_proxy
+    header = {"WWW-Authenticate": 'Bearer realm="http://tokens.invalid/token"'}
+    proxy.faults["manifests"] = [Status(code=401, headers=header)]
+    with pytest.raises(ServerFailed, match="token server without TLS"):
+        puller.source.resolve(parse_reference(f"{proxy.address}/app:v1"), HOST)
 
 
 def test_an_expired_address_in_an_object_store_is_asked_for_again(

@@ -351,6 +351,65 @@ def test_overlays_are_probed(store: LayerStore) -> None:
     assert os.listdir(f"{store.root}/work") == ["lock"]
 
 
+ORDINARY_USER = """
+import io, os, sys, tarfile
+from lamina.layer.entry import Kind
+from lamina.layer.stack import Layer
+from lamina.layer.unpack import unpack
+from lamina.snapshot.overlay import OverlaySnapshotter
+from lamina.snapshot.probe import overlay_works
+from lamina.snapshot.store import LayerStore
+from lamina.snapshot.view import View
+from lamina.fs.mounts import mount_overlay, unshare_mounts
+
+store = LayerStore(sys.argv[1])
+assert overlay_works(store)
+out = io.BytesIO()
+with tarfile.open(fileobj=out, mode="w") as tar:
+    for name, kind in (("f", tarfile.REGTYPE), ("null", tarfile.CHRTYPE), ("d", tarfile.DIRTYPE)):
+        info = tarfile.TarInfo(name)
+        info.type, info.uid, info.gid, info.mode = kind, 33, 44, 0o751
+        info.devmajor, info.devminor = 1, 3
+        tar.addfile(info)
+    for name in ("d/.wh..wh..opq", ".wh.gone"):
+        tar.addfile(tarfile.TarInfo(name))
+with store.work() as work:
+    unpacked = unpack(io.BytesIO(out.getvalue()), work.diff)
+    assert {note.what for note in unpacked.notes} == {"owner", "device"}, unpacked.notes
+    layer = store.publish(work, unpacked.manifest)
+assert not store.is_exact(layer)
+found = {entry.path: entry for entry in View(store, [layer]).walk(b"")}
+assert set(found) == {b"f", b"null", b"d"}
+assert {(e.uid, e.gid, e.mode) for e in found.values()} == {(33, 44, 0o751)}
+assert (found[b"null"].kind, found[b"null"].device) == (Kind.CHARACTER, (1, 3))
+with OverlaySnapshotter(store).prepare((Layer(id=layer),)) as active:
+    if (child := os.fork()) == 0:
+        unshare_mounts()
+        os.mkdir(active.root.upper + "/../merged")
+        target = active.root.upper + "/../merged"
+        mount_overlay(lower=active.root.lower, upper=active.root.upper, work=active.root.work,
+                      target=target, userxattr=True)
+        os.unlink(target + "/f")
+        os.rmdir(target + "/d")
+        os.mkdir(target + "/d")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    top = active.commit()
+kinds = {entry.path: (entry.kind, entry.opaque) for entry in store.manifest(top).entries}
+assert kinds == {b"f": (Kind.WHITEOUT, False), b"d": (Kind.DIRECTORY, True)}, kinds
+"""
+
+
+def test_user_namespace_with_one_id(tmp_path: Path) -> None:
+    """Where only one id exists, layers keep their owners and devices in the manifest, and
+    overlays, whiteouts and opaque directories work all the same."""
+    subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount",
+         sys.executable, "-c", ORDINARY_USER, str(tmp_path / "store")],
+        check=True,
+    )  # fmt: skip
+
+
 def test_dead_work_goes(store: LayerStore) -> None:
     """What a killed process was making is removed by the next one; what is alive stays."""
     program = (

@@ -31,7 +31,7 @@ from lamina.fs.lock import locked
 from lamina.fs.publish import publish_file
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.manifest import Index, empty_index, encode_document
-from lamina.oci.platform import Platform
+from lamina.oci.platform import Platform, matches
 from lamina.oci.reference import Reference, parse_reference
 
 
@@ -95,9 +95,18 @@ class ImageStore:
         )
 
     def resolve(self, reference: Reference, platform: Platform) -> ResolvedImage:
+        """Finds a local image.
+
+        One that was pulled for another platform is not found here: the registry may have both.
+        """
         top = self.get(reference)
         if top is None:
             raise NotFound(f"{reference.with_default_tag()}: not found")
+        if top.platform is not None and not matches(platform, top.platform):
+            raise NotFound(
+                f"{reference.with_default_tag()}: not found for {platform}",
+                hint=f"the local store has it for {top.platform}",
+            )
         return resolve_image(
             top,
             read=lambda wanted: self._blobs.read(wanted.digest),

@@ -1,5 +1,4 @@
-"""Bind mounts of a RUN step: files of another stage, of an image, or of the context made a layer.
-"""
+"""Bind mounts of a RUN step: files of another stage, of an image, or of the context made a layer."""
 
 from __future__ import annotations
 
@@ -9,11 +8,11 @@ from contextlib import ExitStack
 import msgspec
 
 from lamina.cache.index import Index
-from lamina.cachekey.key import Listing, Part
+from lamina.cachekey.key import ListedFile, Listing, Part
 from lamina.executor.spec import OverlayMount
 from lamina.graph.mounts import BindMount
 from lamina.graph.ops import TreeSource
-from lamina.layer.stack import Stack
+from lamina.layer.stack import Layer, Stack
 from lamina.oci.digest import parse_digest
 from lamina.ops.copying.select import select
 from lamina.ops.listing import listed_files
@@ -31,11 +30,8 @@ class Binder(msgspec.Struct, frozen=True):
     def part(self, mount: BindMount, source: Stack) -> tuple[Part, tuple[Listing, ...]]:
         """The part of a key that a mount is. Raises UserError where the source does not exist."""
         if len(source) == 1 and not source[0].pulled:
-            made = source[0].id
             listing = Listing(
-                f"files:{mount.target}",
-                identity(source),
-                lambda: listed_files(self.stacks.layers.manifest(made).entries),
+                f"files:{mount.target}", identity(source), lambda: self._files(mount, source[0])
             )
             return Part(listing.part, listing.digest), (listing,)
         if mount.source == "/":
@@ -56,6 +52,12 @@ class Binder(msgspec.Struct, frozen=True):
             target=mount.target,
             subpath=mount.source,
         )
+
+    def _files(self, mount: BindMount, layer: Layer) -> tuple[ListedFile, ...]:
+        """The files of a layer that was made for the mount, by their names below its source."""
+        below = mount.source.strip("/").encode("utf-8", "surrogateescape")
+        entries = self.stacks.layers.manifest(layer.id).entries
+        return listed_files([entry for entry in entries if entry.path != below], below=below)
 
     def _subtree(self, path: str, source: Stack) -> str:
         """The digest of what is at `path` in a stack; computed once, for layers never change."""

@@ -13,9 +13,17 @@ from lamina.layer.entry import Entry
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def listed_files(entries: Sequence[Entry]) -> tuple[ListedFile, ...]:
+def listed_files(entries: Sequence[Entry], *, below: bytes = b"") -> tuple[ListedFile, ...]:
+    """The entries as a miss is explained with them; `below` is dropped from their paths."""
+    prefix = below + b"/" if below else b""
     return tuple(
-        ListedFile(path=e.path, mode=e.mode, uid=e.uid, gid=e.gid, content=_content(e))
+        ListedFile(
+            path=e.path.removeprefix(prefix),
+            mode=e.mode,
+            uid=e.uid,
+            gid=e.gid,
+            content=_content(e),
+        )
         for e in entries
     )
 

@@ -172,8 +172,7 @@ class Run(Cached):
 
     @staticmethod
     def _in_lock_order(mounts: Sequence[m.Mount]) -> list[m.Mount]:
-        """Cache mounts sorted by id: two steps that lock the same ones never wait for each other.
-        """
+        """Cache mounts sorted by id: two steps that lock the same ones never wait for each other."""
         return sorted(mounts, key=lambda each: each.id if isinstance(each, m.CacheMount) else "")
 
     def _cache(

@@ -65,8 +65,7 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 class Agents(msgspec.Struct, frozen=True):
-    """The SSH agents of a build by id: the socket of one that runs, or private keys for a new one.
-    """
+    """The SSH agents of a build by id: the socket of one that runs, or private keys for a new one."""
 
     sockets: Mapping[str, str]
     keys: Mapping[str, tuple[str, ...]]

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lamina.content.errors import NotFound
@@ -104,6 +105,19 @@ def test_the_store_is_an_image_source(blobs: BlobStore) -> None:
         names.fetch(app, found.layers[0].descriptor, blobs)
     with pytest.raises(NotFound, match=r"docker\.io/library/none:latest: not found"):
         names.resolve(parse_reference("none"), HOST)
+
+
+def test_an_image_of_another_platform_is_not_found(blobs: BlobStore) -> None:
+    """What was pulled for one platform does not stand for another; what has no label does."""
+    names = ImageStore(blobs)
+    one = image(blobs, "one")
+    arm = Platform(os="linux", architecture="arm64")
+    names.tag(parse_reference("pulled"), msgspec.structs.replace(one, platform=HOST))
+    names.tag(parse_reference("built"), one)
+    assert names.resolve(parse_reference("pulled"), HOST).digest == one.digest
+    assert names.resolve(parse_reference("built"), arm).digest == one.digest
+    with pytest.raises(NotFound, match="for linux/arm64"):
+        names.resolve(parse_reference("pulled"), arm)
 
 
 def test_the_store_is_a_layout_for_others(blobs: BlobStore) -> None:

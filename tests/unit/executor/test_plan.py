@@ -1,0 +1,67 @@
+"""From the values of a step to the job of its process."""
+
+from __future__ import annotations
+
+import marshal
+import resource
+
+import pytest
+
+from lamina.errors import UsageError
+from lamina.executor import plan
+from lamina.executor.spec import (
+    BindMount,
+    ContainerSpec,
+    FileMount,
+    Network,
+    OverlayMount,
+    Process,
+    TmpfsMount,
+    Ulimit,
+)
+
+ROOT = OverlayMount(lower=("/low",), upper="/up", work="/work")
+MOUNTS = (
+    ROOT,
+    OverlayMount(lower=("/a", "/b"), target="/m", subpath="/sub"),
+    BindMount(source="/s", target="/t"),
+    TmpfsMount(target="/tmp", size=5),
+    FileMount(target="/run/secret", content=b"\0\xff", uid=7),
+)
+
+
+def spec(**others: object) -> ContainerSpec:
+    return ContainerSpec(root=ROOT, process=Process(args=("sh",)), **others)  # type: ignore[arg-type]
+
+
+def test_jobs_can_be_sent() -> None:
+    """A job is made of what marshal knows, whatever mounts there are."""
+    job = plan.job(spec(mounts=MOUNTS, extra_hosts=(("a", "10.0.0.1"),)), staging="/s/root")
+    assert marshal.loads(marshal.dumps(job)) == job
+
+
+def test_defaults() -> None:
+    job = plan.job(spec(shm_size=0), staging="/s/root")
+    assert job["shm_size"] == 64 << 20
+    assert job["hostname"] == "buildkitsandbox"
+    assert job["env"] == [("PATH", plan.DEFAULT_PATH)]
+    assert not job["read_only"]
+    assert not job["private_network"]
+    assert [mount["target"] for mount in job["mounts"]] == ["/etc/resolv.conf", "/etc/hosts"]
+
+
+def test_read_only_roots() -> None:
+    """A root without an upper directory, or one that is bound read-only, takes no writes."""
+    assert plan.job(spec(read_only=True), staging="/s")["read_only"]
+    for root in (OverlayMount(lower=("/low",)), BindMount(source="/x", target="/")):
+        container = ContainerSpec(root=root, process=Process(args=("sh",)), network=Network.NONE)
+        job = plan.job(container, staging="/s")
+        assert job["read_only"]
+        assert job["private_network"]
+
+
+def test_limits() -> None:
+    """Docker's names become the numbers of setrlimit(2)."""
+    assert plan.limit(Ulimit(name="nofile", soft=1, hard=-1)) == (resource.RLIMIT_NOFILE, 1, -1)
+    with pytest.raises(UsageError, match="unknown ulimit files"):
+        plan.limit(Ulimit(name="files", soft=1, hard=1))
