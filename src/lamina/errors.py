@@ -21,16 +21,23 @@ from lamina.source import Span
 class LaminaError(Exception):
     """What went wrong (`message`), where (`span`), and what to do about it (`hint`).
 
-    `name` is stable: programs may rely on it. It is the class's own name.
+    `name` is stable: programs may rely on it. It is the class's own name. `word` is the one at
+    fault, for whoever knows only which instruction it stands in.
     """
 
     exit_code: ClassVar[int] = 70
+    word: str | None = None
 
     def __init__(self, message: str, *, span: Span | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.span = span
         self.hint = hint
+
+    def place(self, span: Span | None) -> None:
+        """Say where it is: at the error's word within `span`, if there is no better place yet."""
+        if self.span is None and span is not None:
+            self.span = span if self.word is None else span.narrowed(self.word)
 
     @property
     def name(self) -> str:

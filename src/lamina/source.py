@@ -77,6 +77,24 @@ class Span:
         """The column of the first character, from 1."""
         return self.start - self.file.line_starts[self.line - 1] + 1
 
+    def narrowed(self, word: str) -> Span:
+        """The span of `word` within this one; this one where it is not there, or not once.
+
+        A word ends at blanks, quotes, brackets, commas and `=`. Where it is part of a path
+        (`src/a.txt` for `a.txt`), the span is that of the whole path.
+        """
+        import re  # spares the processes that never show a place
+
+        wanted = word.strip("./") or word
+        ends = re.compile(rf"(?:^|[./]){re.escape(wanted)}[./]*$")
+        found = [m for m in re.finditer(r"[^\s\"',\[\]=]+", self.text) if ends.search(m[0])]
+        if len(found) > 1:
+            found = [m for m in found if m[0] == word]
+        if len(found) != 1:
+            return self
+        start, end = found[0].span()
+        return Span(self.file, self.start + start, self.start + end)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Span):
             return NotImplemented

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,14 +103,16 @@ def test_attached_with_a_terminal(tmp_path: Path, driver: str) -> None:
     if child == 0:
         words = _attached(tmp_path, driver, "terminal", script)
         os.execv(words[0], words)
-    with open(master, "r+b", buffering=0) as terminal:
-        seen = _until(terminal.fileno(), b"0 0") if driver == "namespaces" else b""
+    try:
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 111, 0, 0))
+        _until(master, b"33 111")
         os.write(master, b"word\r")
-        seen += _until(master, b"got word")
+        _until(master, b"got word")
         os.write(master, b"\x03")
-        seen += _until(master, b"code 5")
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert b"interrupted" in seen
+        assert b"interrupted" in _until(master, b"code 5")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        os.close(master)
 
 
 def test_attached_terminal_needs_one(tmp_path: Path) -> None:

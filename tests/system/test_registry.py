@@ -6,9 +6,9 @@ import base64
 import json
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from lamina.content.compression import Compression, compressor
 from lamina.content.errors import MalformedImage, NoMatchingPlatform, NotFound, WrongDigest
 from lamina.content.images import ImageStore
+from lamina.content.source import ImageLayer, ResolvedImage
 from lamina.content.store import BlobStore
 from lamina.errors import LaminaError, RemoteError
 from lamina.oci import mediatype
@@ -28,7 +29,6 @@ from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference, parse_reference
 from lamina.registry.client import RegistryClient
 from lamina.registry.errors import ServerFailed, TooManyRequests, Unauthorized, Unreachable
-from lamina.registry.pull import pull_layers
 from lamina.registry.resolve import RegistrySource
 from lamina.registry.transport import Transport
 from tests.support.commands import program, run
@@ -221,23 +221,28 @@ def test_an_image_without_an_index(pushed: Pushed, puller: Puller) -> None:
     assert image.index is None
 
 
-def test_layers_come_in_parallel_and_are_counted(pushed: Pushed, puller: Puller) -> None:
-    """Every byte is told once; a second pull of the same asks for nothing."""
+def test_every_byte_of_a_layer_is_counted(pushed: Pushed, puller: Puller) -> None:
+    """Once; a second pull of the same asks for nothing."""
     reference = parse_reference(f"{pushed.address}/app:v1")
     image = puller.source.resolve(reference, HOST)
+    for told in ({digest_of(blob): len(blob) for blob in pushed.layers}, {}):
+        assert bring(puller, reference, image) == told
+        assert puller.holds(pushed)
+
+
+def bring(puller: Puller, reference: Reference, image: ResolvedImage) -> dict[Digest, int]:
+    """Fetch every layer, several at once; the bytes that came."""
     told: dict[Digest, int] = {}
-    lock = threading.Lock()
 
-    def tell(descriptor: Descriptor, count: int) -> None:
-        with lock:
-            told[descriptor.digest] = told.get(descriptor.digest, 0) + count
+    def fetch(layer: ImageLayer) -> None:
+        def tell(count: int) -> None:
+            told[layer.descriptor.digest] = told.get(layer.descriptor.digest, 0) + count
 
-    pull_layers(puller.source, reference, image.layers * 2, puller.store, progress=tell)
-    assert puller.holds(pushed)
-    assert told == {digest_of(blob): len(blob) for blob in pushed.layers}
-    told.clear()
-    pull_layers(puller.source, reference, image.layers, puller.store, progress=tell)
-    assert told == {}
+        puller.source.fetch(reference, layer.descriptor, puller.store, progress=tell)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fetch, image.layers))
+    return told
 
 
 def test_a_known_image_costs_one_small_request(proxy: FaultyProxy, puller: Puller) -> None:
@@ -428,19 +433,6 @@ def test_the_registrys_own_words_are_told(proxy: FaultyProxy, puller: Puller) ->
     assert "DENIED: no [31m pull  for you!" in caught.value.message
     assert len(caught.value.message) < 500
     assert caught.value.message.isprintable()
-
-
-def test_the_first_failure_ends_a_parallel_pull(
-    pushed: Pushed, proxy: FaultyProxy, puller: Puller
-) -> None:
-    """The others stop, and only whole blobs stay."""
-    reference = parse_reference(f"{proxy.address}/app:v1")
-    image = puller.source.resolve(reference, HOST)
-    proxy.faults["blobs"] = [WrongBytes(), Stall(after=10, seconds=1)]
-    with pytest.raises(WrongDigest):
-        pull_layers(puller.source, reference, image.layers, puller.store, jobs=2)
-    assert not any(puller.store.has(layer.descriptor.digest) for layer in image.layers)
-    assert list((puller.store.root / "ingest").iterdir()) == []
 
 
 # Who answers, and who does not
@@ -724,7 +716,7 @@ def test_an_expired_token_is_renewed(pushed: Pushed, token_world: TokenWorld) ->
     time.sleep(3.5)
     before = len(server.asked)
     server.valid_for = 300
-    pull_layers(puller.source, reference, image.layers, puller.store)
+    bring(puller, reference, image)
     assert puller.holds(pushed)
     assert len(server.asked) == before + 1
     assert puller.slept == []

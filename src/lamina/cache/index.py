@@ -182,7 +182,8 @@ class Index:
             return HostError(f"no space left on the disk that holds {self._path}")
         return HostError(
             f"the cache index {self._path} cannot be used: {error}",
-            hint="remove the file: builds will run their steps again, nothing else is lost",
+            hint=f"remove it (rm {self._path}*): builds will run their steps again, nothing else "
+            "is lost",
         )
 
 

@@ -29,6 +29,14 @@ class StepCache:
             return None, self._why_missed(key, locus)
         if not self._exists(record.stack):
             return None, ResultGone(record=record.key)
+        return self._hit(record)
+
+    def find(self, key: CacheKey) -> tuple[Stack, Verdict] | None:
+        """Only a hit, without the reason of a miss."""
+        record = self._index.record(key.digest)
+        return self._hit(record) if record and self._exists(record.stack) else None
+
+    def _hit(self, record: Record) -> tuple[Stack, Verdict]:
         self._used.append(record)
         return record.stack, Hit(record=record.key)
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 
 import click
+import msgspec
 
 from lamina.cli.key_values import parse_bool
 from lamina.dockerfile.suggest import nearest
@@ -26,8 +26,7 @@ SUMMARIES: Mapping[str, str] = {
 }
 
 
-@dataclass(slots=True, kw_only=True)
-class Session:
+class Session(msgspec.Struct, kw_only=True):
     """The process's surroundings, and the global flags (given before or behind the command)."""
 
     environ: Mapping[str, str]

@@ -82,6 +82,8 @@ def parse_config(data: bytes, *, manifest: Manifest, subject: str) -> ImageConfi
         )
     for diff_id in diff_ids:
         check_digest(diff_id, subject=subject)
+    if any("\0" in text for text in (*(config.config.env or ()), config.config.working_dir)):
+        raise MalformedImage(f"{subject}: the configuration has a NUL byte in its environment")
     return config
 
 

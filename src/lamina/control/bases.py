@@ -34,10 +34,15 @@ _LAYOUT, _IMAGE = "oci-layout://", "docker-image://"
 _WEB = ("http://", "https://")
 
 
+def _timeless(source: HttpOp | LocalOp) -> None:
+    """The times of sources, where nobody asks for them."""
+
+
 class ImageBases(msgspec.Struct):
     """Resolves names for the lowering, and fetches the layers of what it resolved.
 
-    `contexts` are the values of --build-context by familiar name.
+    `contexts` are the values of --build-context by familiar name, `times` knows when sources were
+    last changed.
     """
 
     store: Store
@@ -45,9 +50,11 @@ class ImageBases(msgspec.Struct):
     contexts: Mapping[str, str]
     pull: bool
     registry: Callable[[], ImageSource]
+    times: Callable[[HttpOp | LocalOp], int | None] = _timeless
     stacks: dict[tuple[Digest, Platform], Stack] = msgspec.field(default_factory=dict)
     _sources: dict[Digest, tuple[ImageSource, Reference]] = msgspec.field(default_factory=dict)
     _resolved: dict[tuple[str, Platform], Base] = msgspec.field(default_factory=dict)
+    _times: dict[HttpOp | LocalOp, int | None] = msgspec.field(default_factory=dict)
 
     def image(self, reference: Reference, platform: Platform, *, name: str) -> Base:
         known = self._resolved.get((str(reference), platform))
@@ -82,10 +89,15 @@ class ImageBases(msgspec.Struct):
         label = f"[context {familiar(name)}] load from client"
         return Base(vertex=Vertex(op=LocalOp(name=familiar(name)), name=label))
 
+    def modified(self, source: HttpOp | LocalOp) -> int | None:
+        if source not in self._times:
+            self._times[source] = self.times(source)
+        return self._times[source]
+
     def fetch(self, layer: Layer, progress: Progress) -> None:
         """Bring a layer's blob into the store (ops.stacks.Fetch)."""
         blob = layer.blob
-        if blob is None or self.store.blobs.has(blob.digest):
+        if blob is None or self.store.blobs.has(blob.digest, blob.size):
             return
         source, reference = self._sources.get(blob.digest) or self._from_origin(layer.origin)
         arrived = 0

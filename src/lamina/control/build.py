@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from lamina.cache.steps import StepCache
 from lamina.control import wiring
 from lamina.control.bases import ImageBases, familiar
+from lamina.control.dating import SourceTimes
 from lamina.control.inputs import Inputs, open_inputs
 from lamina.control.privileges import become_root
 from lamina.control.request import BuildOutcome, BuildRequest, OutputRequest
@@ -32,6 +33,7 @@ from lamina.graph.ops import Limits
 from lamina.layer.stack import Stack
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform, host_platform, parse_platform
+from lamina.ops.copying.select import SourceNotFound
 from lamina.ops.stacks import Stacks
 from lamina.solver.solver import Solver
 from lamina.trace.recorder import Recorder, Watcher
@@ -61,7 +63,8 @@ def run_build(
             images, epoch = build.solve()
             results = build.export(images, exporters, epoch, stdout)
     except BaseException as error:
-        recorder.build_finished(str(error) or type(error).__name__)
+        told = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        recorder.build_finished(told or type(error).__name__)
         raise
     recorder.build_finished()
     return _outcome(request, results, name, build.logs)
@@ -114,6 +117,13 @@ class _Build(msgspec.Struct):
         )
         platforms = tuple(parse_platform(text, host=host) for text in request.platforms) or (None,)
         with open_inputs(request, store, stdin, environ) as inputs:
+            bases.times = SourceTimes(
+                layers=store.layers,
+                recorder=recorder,
+                environ=environ,
+                context=request.context,
+                directory=inputs.context.root,
+            )
             build = cls(
                 request=request,
                 store=store,
@@ -154,7 +164,12 @@ class _Build(msgspec.Struct):
             recorder=self.recorder,
             jobs=self.request.jobs or max(4, os.cpu_count() or 1),
         )
-        results = solver.solve([each.vertex for each in lowered])
+        try:
+            results = solver.solve([each.vertex for each in lowered])
+        except SourceNotFound as error:
+            if error.hint is None and error.span and ".." in error.span.text.split("/"):
+                error.hint = "a source cannot be outside of the build context: .. stops at its root"
+            raise
         memory.flush()
         images = []
         for each, stack in zip(lowered, results, strict=True):

@@ -14,6 +14,7 @@ from lamina.context.tree import ContextTree
 from lamina.control.request import BuildRequest
 from lamina.control.store import Store
 from lamina.dockerfile.ignorefile import parse_ignore_file
+from lamina.dockerfile.suggest import nearest
 from lamina.errors import UserError
 from lamina.snapshot.store import WorkDir
 from lamina.source import SourceFile
@@ -110,7 +111,7 @@ def _dockerfile(
     environ: Mapping[str, str],
 ) -> tuple[SourceFile, SourceFile | None]:
     """The Dockerfile, and the ignore file that belongs to it."""
-    general = f"{place.directory}/.dockerignore"
+    general = _inside(place.directory, ".dockerignore")
     if place.dockerfile is not None:
         return SourceFile.decode("Dockerfile", place.dockerfile), _read(general)
     wanted = request.dockerfile
@@ -132,10 +133,24 @@ def _dockerfile(
     source = _read(path, name=name)
     if source is None:
         raise UserError(
-            f"failed to read dockerfile: open {name}: no such file or directory",
-            hint="name it with -f" if wanted is None else None,
+            f"failed to read dockerfile: open {wanted or name}: no such file or directory",
+            hint=_how_to_find(wanted, place.directory),
         )
     return source, _read(f"{path}.dockerignore") or _read(general)
+
+
+def _how_to_find(wanted: str | None, directory: str) -> str | None:
+    """What may have been meant by a Dockerfile that is not there."""
+    if wanted is None and os.path.islink(f"{directory}/Dockerfile"):
+        return f"{directory}/Dockerfile is a symlink that leads to nothing within the context"
+    folder, name = os.path.split(wanted or "Dockerfile")
+    try:
+        meant = nearest(name, os.listdir(folder or directory))
+    except OSError:
+        meant = None
+    if meant is not None:
+        return f"did you mean -f {os.path.join(folder or directory, meant)}?"
+    return f"there is none in {directory}: name it with -f" if wanted is None else None
 
 
 def _find(wanted: str | None, directory: str, *, in_context: bool) -> tuple[str, str]:
@@ -166,11 +181,15 @@ def _read(path: str, *, name: str | None = None) -> SourceFile | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
-        raise UserError(f"failed to read {name or path}: it is a directory") from None
+        raise UserError(
+            f"failed to read {name or path}: it is a directory", hint="name a file with -f"
+        ) from None
     except OSError as error:
         raise UserError(f"failed to read {name or path}: {error.strerror}") from None
     if len(data) > _MAX_DOCKERFILE:
-        raise UserError(f"{path} is too large for what it should be")
+        raise UserError(
+            f"{path} is larger than {_MAX_DOCKERFILE >> 20} MiB", hint="is it the right file?"
+        )
     return SourceFile.decode(name or os.path.basename(path), data)
 
 

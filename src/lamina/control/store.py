@@ -100,7 +100,7 @@ class KeyLocks(msgspec.Struct, frozen=True):
     @contextlib.contextmanager
     def __call__(
         self, key: Digest, *, waiting: Callable[[], None], cancelled: threading.Event
-    ) -> Iterator[bool]:
+    ) -> Iterator[None]:
         told = False
 
         def wait(seconds: float) -> bool:
@@ -112,7 +112,7 @@ class KeyLocks(msgspec.Struct, frozen=True):
 
         taken = lock(os.path.join(self.folder, encoded(key)), waiting=wait)
         try:
-            yield told
+            yield
         finally:
             if taken is not None:
                 taken.remove()

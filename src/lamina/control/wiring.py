@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import BinaryIO
 
@@ -64,7 +65,7 @@ def choose_snapshotter(store: Store) -> Snapshotter:
     if _mounts_overlays(store):
         from lamina.snapshot.overlay import OverlaySnapshotter
 
-        return OverlaySnapshotter(store.layers)
+        return OverlaySnapshotter(store.layers, hash_pool=ThreadPoolExecutor(os.cpu_count()))
     from lamina.snapshot.copying import CopyingSnapshotter
 
     return CopyingSnapshotter(store.layers)

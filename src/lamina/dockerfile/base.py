@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from lamina.graph.ops import HttpOp, LocalOp
 from lamina.graph.vertex import Vertex
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform
@@ -26,6 +27,14 @@ class Bases(Protocol):
         """The image, by its complete reference. `name` is what the user sees of the vertex.
 
         Raises LaminaError: not found, unauthorised, no such platform …
+        """
+        ...
+
+    def modified(self, source: HttpOp | LocalOp) -> int | None:
+        """When a source was last changed, in seconds since 1970; None where it has no time.
+
+        Of a download that is what its server says, otherwise the time of its newest file if it is
+        an archive. Raises LaminaError.
         """
         ...
 

@@ -9,6 +9,8 @@ Only the target's stage and what it needs are resolved and lowered.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from msgspec.structs import replace
 
 from lamina.dockerfile import lower_copy, lower_run, metadata
@@ -21,7 +23,7 @@ from lamina.dockerfile.environment import (
     platform_arguments,
     proxy_variables,
 )
-from lamina.dockerfile.epoch import parse_epoch
+from lamina.dockerfile.epoch import VARIABLE, resolve_epoch
 from lamina.dockerfile.expansion import Expansion, Lexer
 from lamina.dockerfile.gostrings import quote
 from lamina.dockerfile.instructions import commands as c
@@ -31,7 +33,7 @@ from lamina.dockerfile.parser import parse_syntax
 from lamina.dockerfile.request import Lowered, LoweringRequest
 from lamina.dockerfile.scope import Scope
 from lamina.dockerfile.stages import SCRATCH, StageState, StageTable, StepCommand
-from lamina.dockerfile.suggest import did_you_mean
+from lamina.dockerfile.suggest import did_you_mean, nearest
 from lamina.errors import LaminaError, UserError
 from lamina.graph.ops import LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
@@ -69,9 +71,12 @@ class _Lowering:
             build_args=request.build_args,
             lexer=self.lexer,
         )
-        self.epoch = parse_epoch(
-            request.build_args.get("SOURCE_DATE_EPOCH") or arguments.get("SOURCE_DATE_EPOCH")
+        self.epoch = resolve_epoch(
+            request, arguments, self.stages, lexer=self.lexer, bases=bases
         )
+        arguments = self._with_epoch(arguments)
+        request = replace(request, build_args=self._with_epoch(request.build_args))
+        self.request = request
         self.table = StageTable()
         self.scope = Scope(
             request=request,
@@ -82,6 +87,15 @@ class _Lowering:
             context=Vertex(op=LocalOp(name="context"), name="[internal] load build context"),
             table=self.table,
         )
+
+    def _with_epoch(self, arguments: Mapping[str, str]) -> dict[str, str]:
+        """The arguments with the time itself, where a name of something stood for it."""
+        found = {**arguments}
+        if VARIABLE in found and self.epoch is None:
+            del found[VARIABLE]
+        elif VARIABLE in found:
+            found[VARIABLE] = str(self.epoch)
+        return found
 
     def run(self) -> Lowered:
         for index, stage in enumerate(self.stages):
@@ -166,7 +180,7 @@ class _Lowering:
             try:
                 base = self._find_base(state, platform)
             except LaminaError as error:
-                error.span = error.span or state.stage.span
+                error.place(state.stage.span)
                 raise
             self._stand_on(state, base, platform)
         if not state.registered:
@@ -176,10 +190,9 @@ class _Lowering:
         try:
             reference = parse_reference(state.base_name).with_default_tag()
         except UserError as error:
-            raise UserError(
-                f"failed to parse stage name {quote(state.base_name)}: {error.message}",
-                hint=error.hint,
-            ) from None
+            error.message = f"failed to parse stage name {quote(state.base_name)}: {error.message}"
+            error.word = state.base_name
+            raise
         name = f"FROM {reference}"
         if state.registered:
             name = self.scope.step_name(state, name)
@@ -194,6 +207,8 @@ class _Lowering:
             error.message = did_you_mean(
                 f"{failed}: {error.message}", state.base_name, known, ignore_case=True
             )
+            error.word = state.base_name
+            error.hint = error.hint or _how_else(state, self.table.names())
             raise
 
     def _stand_on(self, state: StageState, base: Base, platform: Platform) -> None:
@@ -337,4 +352,15 @@ def _stated(wanted: Platform, found: Platform) -> Platform:
         variant=wanted.variant or (found.variant if same else ""),
         os_version=wanted.os_version or (found.os_version if same else ""),
         os_features=wanted.os_features or found.os_features,
+    )
+
+
+def _how_else(state: StageState, stages: Sequence[str]) -> str:
+    """What to do about an image that is not there."""
+    meant = nearest(state.base_name, stages, ignore_case=True)
+    if meant is not None:
+        return f"no stage is called {state.base_name}: did you mean the stage {meant}?"
+    return (
+        "an image need not come from a registry: --build-context "
+        f"{state.base_name}=oci-layout://PATH, or lamina import ARCHIVE {state.base_name}"
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import posixpath
-import urllib.parse
-
 from lamina.dockerfile import metadata
+from lamina.dockerfile.epoch import file_name
 from lamina.dockerfile.git_ref import parse_git_ref
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.modes import check_mode
@@ -143,9 +141,8 @@ def _is_repository(path: str) -> bool:
 def _download(url: str, command: c.AddCommand, inputs: list[Vertex]) -> TreeSource:
     if command.checksum and len(command.sources) != 1:
         raise UserError("checksum can't be specified for multiple sources")
-    filename = posixpath.basename(urllib.parse.urlsplit(url).path) or "__unnamed__"
     checksum = parse_digest(command.checksum) if command.checksum else None
-    operation = HttpOp(url=url, filename=urllib.parse.unquote(filename), checksum=checksum)
+    operation = HttpOp(url=url, filename=file_name(url), checksum=checksum)
     inputs.append(Vertex(op=operation, name=url, span=command.span, locus=f"http:{url}"))
     return TreeSource(
         input=len(inputs),

@@ -12,10 +12,11 @@ _CLAUSE = re.compile(r"[ugoa]*([-+=]([rwxXst]*|[ugo]))+\Z")
 def check_mode(text: str) -> None:
     """Raises UserError if `text` is no mode."""
     if re.fullmatch(r"[0-9]+", text):
-        if re.fullmatch(r"0*[0-7]{1,4}", text):
-            return
+        known = re.fullmatch(r"0*[0-7]{1,4}", text) is not None
+    else:
+        known = all(_CLAUSE.match(clause) for clause in text.split(","))
+    if not known:
         raise UserError(
-            f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
+            f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777",
+            hint="write 0755 or u=rwX,go=rX",
         )
-    if not all(_CLAUSE.match(clause) for clause in text.split(",")):
-        raise UserError(f"invalid chmod parameter: '{text}'", hint="write 0755 or u=rwX,go=rX")

@@ -21,8 +21,11 @@ LOG = 4
 _CGROUPS = "/sys/fs/cgroup"
 
 
-def become(job: Job) -> NoReturn:
-    """Turns this process into the OCI runtime. Raises CannotStart or OSError while it still can."""
+def become(job: Job, trees: list[int]) -> NoReturn:
+    """Turns this process into the OCI runtime. Raises CannotStart or OSError while it still can.
+
+    `trees` are the job's mounts, detached: the runtime gets them as bind mounts.
+    """
     import json
 
     runtime: dict[str, Any] = job["runtime"] or {}
@@ -30,7 +33,7 @@ def become(job: Job) -> NoReturn:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.mount("proc", "/proc", "proc")
-    directory = os.path.join(os.path.dirname(job["staging"]), "scratch")
+    directory = job["scratch"]
     syscalls.mount("tmpfs", directory, "tmpfs", syscalls.MS_NODEV, "mode=700")
     root = os.open(job["staging"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     identity = sandbox.identify(root, job["user"])
@@ -42,7 +45,7 @@ def become(job: Job) -> NoReturn:
         "gid": identity.gid,
         "additionalGids": list(identity.groups) if job["groups"] else [],
     }
-    config["mounts"] += _mounts(job, directory)
+    config["mounts"] += _mounts(job, trees, directory)
     with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as file:
         json.dump(config, file)
     os.close(root)
@@ -72,25 +75,19 @@ def make_directory(root: int, job: Job, identity: users.Identity) -> None:
     os.close(found)
 
 
-def _mounts(job: Job, directory: str) -> list[dict[str, Any]]:
+def _mounts(job: Job, trees: list[int], directory: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    for index, mount in enumerate(job["mounts"]):
+    for index, (mount, tree) in enumerate(zip(job["mounts"], trees, strict=True)):
         place = os.path.join(directory, f"mount{index}")
-        if mount["kind"] == "tmpfs":
-            # Not by the runtime: runc gives a tmpfs the mode of the directory below it.
-            os.mkdir(place)
-            rootfs.mount_tmpfs(place, size=mount["size"], mode=mount["mode"])
-        else:
-            tree = rootfs.tree(mount, _made(directory, f"source{index}"), job["user_namespace"])
-            _place(tree, place)
+        _attach(tree, place)
         access = "ro" if mount["read_only"] else "rw"
         inert = ["nosuid", "noexec"] if mount["kind"] == "file" else []
         entries.append(_bind(place, mount["target"], ["nodev", access, *inert]))
     return entries
 
 
-def _place(tree: int, place: str) -> None:
-    if stat.S_ISDIR(os.fstat(tree).st_mode):
+def _attach(tree: int, place: str) -> None:
+    if rootfs.is_directory(tree):
         os.mkdir(place)
     else:
         os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -98,12 +95,6 @@ def _place(tree: int, place: str) -> None:
     syscalls.attach(tree, point)
     os.close(point)
     os.close(tree)
-
-
-def _made(directory: str, name: str) -> str:
-    path = os.path.join(directory, name)
-    os.mkdir(path)
-    return path
 
 
 def _bind(source: str, target: str, options: list[str]) -> dict[str, Any]:

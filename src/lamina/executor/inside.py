@@ -48,7 +48,7 @@ def _link(root: int, path: bytes) -> bytes | None:
     """Where the symlink `path` leads; None where there is no symlink."""
     try:
         descriptor = syscalls.open_in(root, path, os.O_PATH | os.O_NOFOLLOW)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
@@ -67,7 +67,7 @@ def missing(root: int, path: bytes) -> list[bytes]:
         try:
             os.close(syscalls.open_in(root, prefix, os.O_PATH | os.O_NOFOLLOW))
             break
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             absent.append(prefix)
     return absent[::-1]
 
@@ -101,7 +101,8 @@ def read_file(root: int, path: bytes, limit: int) -> bytes:
         descriptor = syscalls.open_in(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return b""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return b""
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return b""
         return file.read(limit)

@@ -25,8 +25,6 @@ _BOOT = (
 _CHUNK = 1 << 16
 _TICK_MS = 50
 
-OLD_KERNEL = "The embedded sandbox needs Linux 5.12; `--isolation=oci` may do on older ones."
-
 
 class CannotStart(UserError):
     """The image does not have the command, the user or the directory that a step asks for.
@@ -75,7 +73,8 @@ class Launcher:
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd="/",
-                env={},
+                # Some interpreters find their own library only with it.
+                env={key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ},
             )
         wire.send(ours, {"seccomp": self._seccomp()})
         self._channel = ours
@@ -118,7 +117,7 @@ class Launcher:
     def _gone(self) -> HostError:
         return HostError(
             "the process that starts the steps has ended",
-            hint=f"It cannot run here, or was killed. {OLD_KERNEL}",
+            hint="It was killed, or cannot run here: a Python that needs more than its own files?",
         )
 
     def run(self, job: wire.Job, *, output: OutputSink, cancelled: threading.Event) -> Outcome:

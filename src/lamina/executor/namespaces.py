@@ -35,8 +35,7 @@ class NamespacesExecutor:
         """Starts what steps are forked from, so that the first step need not wait for it."""
         with self._lock:
             if not self._prepared:
-                for name in ("root", "scratch"):
-                    os.makedirs(os.path.join(self._state, name), mode=0o700, exist_ok=True)
+                plan.make_places(self._state)
                 self._prepared = True
         self._launcher.prepare()
 
@@ -44,7 +43,7 @@ class NamespacesExecutor:
         self, spec: ContainerSpec, *, output: OutputSink, cancelled: threading.Event
     ) -> ExitStatus:
         self.prepare()
-        job = plan.job(spec, staging=os.path.join(self._state, "root"))
+        job = plan.job(spec, state=self._state)
         return self._launcher.run(job, output=output, cancelled=cancelled).status
 
     def run_attached(self, spec: ContainerSpec, *, terminal: bool) -> ExitStatus:
@@ -56,7 +55,7 @@ class NamespacesExecutor:
         from lamina.executor import interactive
 
         self.prepare()
-        job = plan.job(spec, staging=os.path.join(self._state, "root"), terminal=terminal)
+        job = plan.job(spec, state=self._state, terminal=terminal)
         return interactive.attach(self._launcher, job).status
 
     def close(self) -> None:

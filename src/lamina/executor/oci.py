@@ -89,8 +89,7 @@ class OciExecutor:
         """The path of the first runtime that works here, tried once. Raises NoRuntime."""
         with self._lock:
             if self._program is None:
-                for name in ("root", "scratch"):
-                    os.makedirs(os.path.join(self._state, name), mode=0o700, exist_ok=True)
+                plan.make_places(self._state)
                 self._program = self._find()
             return self._program
 
@@ -134,7 +133,7 @@ class OciExecutor:
             return "it ran a command that does not exist"
 
     def _job(self, spec: ContainerSpec, program: str, *, terminal: bool) -> wire.Job:
-        job = plan.job(spec, staging=os.path.join(self._state, "root"), terminal=terminal)
+        job = plan.job(spec, state=self._state, terminal=terminal)
         name = f"lamina-{os.urandom(8).hex()}"
         job["runtime"] = {
             "program": program,

@@ -42,6 +42,8 @@ LIMITS = {
 DEFAULT_SHM = 64 << 20
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_STAGING = "root"
+_SCRATCH = "scratch"
 _FIRST_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
 _NOTHING = MountJob(
@@ -61,8 +63,14 @@ _NOTHING = MountJob(
 )
 
 
-def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
-    """The job for `spec`; its root will be mounted at the empty directory `staging`.
+def make_places(state: str) -> None:
+    """Makes the two directories below `state` that steps mount things on, each for itself."""
+    for name in (_STAGING, _SCRATCH):
+        os.makedirs(os.path.join(state, name), mode=0o700, exist_ok=True)
+
+
+def job(spec: ContainerSpec, *, state: str, terminal: bool = False) -> Job:
+    """The job for `spec`, with the places below `state`.
 
     Raises UsageError for an unknown limit.
     """
@@ -70,11 +78,12 @@ def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
     bound_read_only = isinstance(root, BindMount) and root.read_only
     layers_alone = isinstance(root, OverlayMount) and root.upper is None
     return Job(
-        staging=staging,
+        staging=os.path.join(state, _STAGING),
+        scratch=os.path.join(state, _SCRATCH),
         root=mount(root),
         mounts=[mount(each) for each in (*_own_files(spec), *spec.mounts)],
         args=list(process.args),
-        env=_environment(process.env),
+        env=_environment(process.env, terminal=terminal),
         cwd=os.path.normpath("/" + process.cwd),
         user=process.user,
         hostname=spec.hostname or etcfiles.DEFAULT_HOSTNAME,
@@ -90,10 +99,9 @@ def job(spec: ContainerSpec, *, staging: str, terminal: bool = False) -> Job:
     )
 
 
-def _environment(env: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    if any(name == "PATH" for name, _ in env):
-        return list(env)
-    return [("PATH", DEFAULT_PATH), *env]
+def _environment(env: tuple[tuple[str, str], ...], *, terminal: bool) -> list[tuple[str, str]]:
+    usual = {"PATH": DEFAULT_PATH, **({"TERM": "xterm"} if terminal else {})}
+    return list({**usual, **dict(env)}.items())
 
 
 def _own_files(spec: ContainerSpec) -> tuple[FileMount, FileMount]:

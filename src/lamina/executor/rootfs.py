@@ -47,6 +47,7 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _INERT = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID | syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
 _DEV_SIZE = 64 << 20
+_FILE_SIZE = 64 << 20
 
 
 def mount_root(job: Job) -> int:
@@ -61,40 +62,43 @@ def mount_root(job: Job) -> int:
     return descriptor
 
 
-def is_directory(mount: MountJob) -> bool:
-    """Whether the mount covers a directory (or a file). OSError where the source is missing."""
-    if mount["kind"] in ("tmpfs", "file"):
-        return mount["kind"] == "tmpfs"
+def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
+    """What a mount shows, as a detached mount. `scratch` is an empty directory.
+
+    OSError where the source does not exist.
+    """
+    if mount["kind"] == "bind":
+        with _source(mount) as source:
+            return syscalls.clone_tree(source, recursive=True)
     if mount["kind"] == "overlay":
-        return _overlay_kind(mount)
-    with _source(mount) as descriptor:
-        return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        _overlay(mount, scratch, user_namespace=user_namespace)
+    elif mount["kind"] == "tmpfs":
+        options = f"mode={mount['mode']:o}" + (f",size={mount['size']}" if mount["size"] else "")
+        syscalls.mount("tmpfs", scratch, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    else:
+        syscalls.mount("tmpfs", scratch, "tmpfs", _PLAIN, f"mode=700,size={_FILE_SIZE}")
+    try:
+        if mount["kind"] == "file":
+            _write_file(mount, os.path.join(scratch, "file"))
+        return _clone_inside(scratch, "file" if mount["kind"] == "file" else mount["subpath"])
+    finally:
+        syscalls.unmount(scratch, syscalls.MNT_DETACH)
 
 
-def _overlay_kind(mount: MountJob) -> bool:
-    """Layers are looked through from the top, as the overlay does."""
-    for layer in filter(None, (mount["upper"], *mount["lower"])):
-        root = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            found = syscalls.open_in(root, os.fsencode(mount["subpath"]).lstrip(b"/"))
-        except OSError:
-            continue
-        finally:
-            os.close(root)
-        try:
-            return stat.S_ISDIR(os.fstat(found).st_mode)
-        finally:
-            os.close(found)
-    return True
+def is_directory(shown: int) -> bool:
+    """Whether the detached mount `shown` is a directory (or a file)."""
+    return stat.S_ISDIR(os.fstat(shown).st_mode)
 
 
-def assemble(root: int, job: Job, scratch: str) -> None:
-    """Mounts everything inside the directory `root`. `scratch` is an empty directory outside."""
+def assemble(root: int, job: Job, trees: list[int]) -> None:
+    """Mounts everything inside the directory `root`; `trees` are the job's mounts, detached."""
     _proc(root)
     _dev(root, shm_size=job["shm_size"])
     _sys(root, cgroup=job["cgroup_namespace"])
-    for mount in job["mounts"]:
-        attach(root, mount, scratch, user_namespace=job["user_namespace"])
+    for mount, shown in zip(job["mounts"], trees, strict=True):
+        attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
+        attributes |= _INERT if mount["kind"] == "file" else 0
+        _place(root, mount["target"], shown, attributes)
     for path in MASKED:
         _mask(root, path)
     for path in READ_ONLY:
@@ -103,49 +107,12 @@ def assemble(root: int, job: Job, scratch: str) -> None:
         syscalls.set_mount_attributes(root, syscalls.ATTR_RDONLY, recursive=False)
 
 
-def attach(root: int, mount: MountJob, scratch: str, *, user_namespace: bool) -> None:
-    """Mounts one of the step's own mounts at its target inside `root`."""
-    if mount["kind"] == "tmpfs":
-        with _target(root, mount["target"], directory=True) as target:
-            mount_tmpfs(target, size=mount["size"], mode=mount["mode"])
-        return
-    attributes = syscalls.ATTR_NODEV | (syscalls.ATTR_RDONLY if mount["read_only"] else 0)
-    attributes |= _INERT if mount["kind"] == "file" else 0
-    _place(root, mount["target"], tree(mount, scratch, user_namespace), attributes)
-
-
-def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
-    """What a mount (but a tmpfs) shows, as a detached mount. `scratch` is an empty directory."""
-    if mount["kind"] == "file":
-        return _file(mount, scratch)
-    if mount["kind"] == "overlay":
-        _overlay(mount, scratch, user_namespace=user_namespace)
-        try:
-            return _clone_inside(scratch, mount["subpath"], recursive=False)
-        finally:
-            syscalls.unmount(scratch, syscalls.MNT_DETACH)
-    with _source(mount) as source:
-        return syscalls.clone_tree(source, recursive=True)
-
-
-def mount_tmpfs(target: str, *, size: int, mode: int) -> None:
-    """A file system in memory; `size` 0 is the kernel's default."""
-    options = f"mode={mode:o}" + (f",size={size}" if size else "")
-    syscalls.mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options)
-
-
-def _file(mount: MountJob, scratch: str) -> int:
-    syscalls.mount("tmpfs", scratch, "tmpfs", _PLAIN, "mode=700,size=64m")
-    try:
-        name = os.path.join(scratch, "file")
-        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(mount["content"])
-            os.fchown(descriptor, mount["uid"], mount["gid"])
-            os.fchmod(descriptor, mount["mode"])
-        return _clone_inside(scratch, "file", recursive=False)
-    finally:
-        syscalls.unmount(scratch, syscalls.MNT_DETACH)
+def _write_file(mount: MountJob, path: str) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(mount["content"])
+        os.fchown(descriptor, mount["uid"], mount["gid"])
+        os.fchmod(descriptor, mount["mode"])
 
 
 def _overlay(mount: MountJob, target: str, *, user_namespace: bool) -> None:
@@ -158,12 +125,12 @@ def _overlay(mount: MountJob, target: str, *, user_namespace: bool) -> None:
     )
 
 
-def _clone_inside(directory: str, subpath: str, *, recursive: bool) -> int:
+def _clone_inside(directory: str, subpath: str) -> int:
     top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         found = syscalls.open_in(top, os.fsencode(subpath).lstrip(b"/"))
         try:
-            return syscalls.clone_tree(found, recursive=recursive)
+            return syscalls.clone_tree(found, recursive=False)
         finally:
             os.close(found)
     finally:
@@ -188,8 +155,7 @@ def _place(root: int, target: str, shown: int, attributes: int) -> None:
     """Puts a detached mount at `target`, made where it is missing."""
     try:
         syscalls.set_mount_attributes(shown, attributes, recursive=True)
-        directory = stat.S_ISDIR(os.fstat(shown).st_mode)
-        point = inside.mount_point(root, os.fsencode(target), directory=directory)
+        point = inside.mount_point(root, os.fsencode(target), directory=is_directory(shown))
         try:
             syscalls.attach(shown, point)
         except OSError as error:
@@ -212,7 +178,12 @@ def _target(root: int, path: str, *, directory: bool) -> Iterator[str]:
 
 def _proc(root: int) -> None:
     with _target(root, "/proc", directory=True) as target:
-        syscalls.mount("proc", target, "proc", _PLAIN)
+        try:
+            syscalls.mount("proc", target, "proc", _PLAIN)
+        except PermissionError as error:
+            # A user namespace gets a /proc of its own only where the one outside is whole.
+            reason = "a new /proc may not be mounted, because parts of the present one are hidden"
+            raise OSError(error.errno, reason) from error
 
 
 def _dev(root: int, *, shm_size: int) -> None:

@@ -39,14 +39,16 @@ class CannotStart(Exception):
         self.hint = hint
 
 
-def become(job: Job, *, seccomp: bytes | None, control: Socket, attached: bool) -> NoReturn:
+def become(
+    job: Job, trees: list[int], *, seccomp: bytes | None, control: Socket, attached: bool
+) -> NoReturn:
     """Turns this process into the step's. Raises CannotStart or OSError while it still can.
 
-    Standard output and error are descriptors 1 and 2 already, and input is 0 where a user is
-    `attached`; `control` is 3, and execve(2) closes it.
+    `trees` are the job's mounts, detached. Standard output and error are descriptors 1 and 2
+    already, and input is 0 where a user is `attached`; `control` is 3, and execve(2) closes it.
     """
     os.setsid()
-    enter(job)
+    enter(job, trees)
     if not attached:
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
@@ -73,7 +75,7 @@ def become(job: Job, *, seccomp: bytes | None, control: Socket, attached: bool) 
     execute(job["args"], environment)
 
 
-def enter(job: Job) -> None:
+def enter(job: Job, trees: list[int]) -> None:
     """Mounts the container's file systems in a namespace of its own, and makes them the root."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
@@ -81,7 +83,7 @@ def enter(job: Job) -> None:
     # From here on an import would read the image's files, with all the privileges that are left.
     sys.path.clear()
     sys.meta_path.clear()
-    rootfs.assemble(root, job, os.path.join(os.path.dirname(job["staging"]), "scratch"))
+    rootfs.assemble(root, job, trees)
     os.fchdir(root)
     os.close(root)
     syscalls.pivot_root(".", ".")

@@ -34,13 +34,14 @@ class MountJob(TypedDict):
 
 
 class Job(TypedDict):
-    """A container. `staging` is an empty directory, with another called `scratch` beside it.
+    """A container. `staging` and `scratch` are empty directories to mount things on.
 
     `limits` are (resource, soft, hard) with the numbers of getrlimit(2); `groups` False where the
     user namespace forbids setgroups(2). `runtime` is None or the OCI runtime's own part.
     """
 
     staging: str
+    scratch: str
     root: MountJob
     mounts: list[MountJob]
     args: list[str]

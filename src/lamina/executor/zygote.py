@@ -16,6 +16,9 @@ namespaces.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import gc
 import os
 import select
 import signal
@@ -30,6 +33,7 @@ from lamina.executor.wire import Job
 MOST_DESCRIPTORS = 4
 CONTROL = 3
 MAX_LOG = 1 << 20
+_FREE = 16
 _NAMESPACES = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 
 
@@ -45,6 +49,9 @@ def main(descriptor: int) -> None:
     if hello is None:
         return
     wire.send(builder, "ready")
+    # What is here stays: a collection would only copy memory that the children share.
+    gc.disable()
+    gc.freeze()
     while True:
         received = wire.receive_descriptors(builder, MOST_DESCRIPTORS)
         if not received:
@@ -58,16 +65,27 @@ def main(descriptor: int) -> None:
 
 def _supervise(descriptors: list[int], *, seccomp: bytes | None) -> NoReturn:
     """The life of one step. Never returns into the zygote's loop, whatever happens."""
-    control = Socket(fileno=descriptors[0])
+    # Out of the way of the places that the container's first process has for them.
+    control_copy, *streams = (_above(number) for number in descriptors)
+    os.dup2(control_copy, CONTROL, inheritable=False)
+    os.close(control_copy)
+    control = Socket(fileno=CONTROL)
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         job = wire.receive(control)
         if job is not None:
-            wire.send(control, ("exited", _run(job, control, descriptors[1:], seccomp=seccomp)))
+            wire.send(control, ("exited", _run(job, control, streams, seccomp=seccomp)))
         os._exit(0)
     except BaseException as error:
         report(control, error)
         os._exit(1)
+
+
+def _above(number: int) -> int:
+    """Moves a descriptor above those with a fixed number."""
+    moved = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FREE)
+    os.close(number)
+    return moved
 
 
 def report(control: Socket, error: BaseException) -> None:
@@ -78,13 +96,21 @@ def report(control: Socket, error: BaseException) -> None:
             message = ("failed", "user", error.message, error.hint, error.status)
         case OSError():
             about = f" ({_text(error.filename)})" if error.filename else ""
-            message = ("failed", "host", f"{error.strerror or error}{about}", None, 1)
+            hint = _HINTS.get(error.errno or 0)
+            message = ("failed", "host", f"{error.strerror or error}{about}", hint, 1)
         case _:
             message = ("failed", "bug", f"{type(error).__name__}: {error}", None, 70)
     try:
         wire.send(control, message)
     except OSError:
         return
+
+
+_HINTS = {
+    errno.ENOSYS: "The embedded sandbox needs Linux 5.12; --isolation=oci may do on older ones.",
+    errno.ENOSPC: "The disk is full, or there are too many mounts or namespaces "
+    "(/proc/sys/fs/mount-max, /proc/sys/user).",
+}
 
 
 def _text(path: object) -> str:
@@ -98,16 +124,13 @@ def _run(job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
     root = rootfs.mount_root(job)
     stubs = Stubs(root, job["root"]["upper"])
     try:
-        for path in (b"proc", b"dev", b"sys"):
-            stubs.keep(path)
-        for mount in job["mounts"]:
-            stubs.cover(os.fsencode(mount["target"]), directory=rootfs.is_directory(mount))
+        trees = _mount_points(job, stubs)
         _unshare(job)
-        log = os.memfd_create("log") if job["runtime"] else -1
+        log = _above(os.memfd_create("log"))
         child = os.fork()
         if child == 0:
-            _contain(job, control, streams, seccomp=seccomp, log=log)
-        for number in streams:
+            _contain(job, control, streams, trees, seccomp=seccomp, log=log)
+        for number in (*streams, *trees):
             os.close(number)
         status = _wait(child, control)
         if job["runtime"]:
@@ -119,6 +142,18 @@ def _run(job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
         os.close(root)
         syscalls.unmount(job["staging"])
         stubs.remove_copies()
+
+
+def _mount_points(job: Job, stubs: Stubs) -> list[int]:
+    """What the step's mounts show, as detached mounts; their mount points in the root are made."""
+    for path in (b"proc", b"dev", b"sys"):
+        stubs.keep(path)
+    trees = []
+    for mount in job["mounts"]:
+        tree = _above(rootfs.tree(mount, job["scratch"], job["user_namespace"]))
+        trees.append(tree)
+        stubs.cover(os.fsencode(mount["target"]), directory=rootfs.is_directory(tree))
+    return trees
 
 
 def _unshare(job: Job) -> None:
@@ -135,7 +170,13 @@ def _unshare(job: Job) -> None:
 
 
 def _contain(
-    job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None, log: int
+    job: Job,
+    control: Socket,
+    streams: list[int],
+    trees: list[int],
+    *,
+    seccomp: bytes | None,
+    log: int,
 ) -> NoReturn:
     """Process 1 of the container, until it is the step's command."""
     try:
@@ -144,17 +185,10 @@ def _contain(
         for number, stream in ((0, streams[-1]), (1, streams[0]), (2, streams[1])):
             if number > 0 or attached:
                 os.dup2(stream, number)
-        if control.fileno() != CONTROL:
-            os.dup2(control.fileno(), CONTROL, inheritable=False)
-        control.detach()
-        control = Socket(fileno=CONTROL)
         if job["runtime"] is not None:
-            if log != bundle.LOG:
-                os.dup2(log, bundle.LOG)
-            syscalls.close_from(bundle.LOG + 1)
-            bundle.become(job)
-        syscalls.close_from(CONTROL + 1)
-        sandbox.become(job, seccomp=seccomp, control=control, attached=attached)
+            os.dup2(log, bundle.LOG)
+            bundle.become(job, trees)
+        sandbox.become(job, trees, seccomp=seccomp, control=control, attached=attached)
     except BaseException as error:
         report(control, error)
     finally:
@@ -180,8 +214,6 @@ def _wait(child: int, control: Socket) -> int:
 
 def _loopback_up() -> None:
     """ioctl SIOCSIFFLAGS (netdevice(7)) on `lo`."""
-    import fcntl
-
     device = Socket()
     request = b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, sys.byteorder)
     fcntl.ioctl(device.fileno(), 0x8914, request.ljust(40, b"\0"))

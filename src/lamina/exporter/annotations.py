@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.errors import UsageError, UserError
 from lamina.oci.platform import Platform, normalized, parse_platform
@@ -24,8 +25,7 @@ class Place(enum.Enum):
     INDEX_DESCRIPTOR = "index-descriptor"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotation:
+class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     """One annotation; `platform` None is every platform's."""
 
     key: str

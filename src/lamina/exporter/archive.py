@@ -8,17 +8,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
 from lamina.content.layout import IMAGE_NAME, REF_NAME
 from lamina.content.store import BlobStore, host_errors
 from lamina.errors import HostError, UserError
+from lamina.exporter.meter import Meter, Progress
 from lamina.exporter.output import Output
-from lamina.exporter.port import Progress
 from lamina.fs.copyfile import copy_content
 from lamina.fs.publish import publish_file, publishing
 from lamina.oci.descriptor import Descriptor
@@ -26,11 +24,11 @@ from lamina.oci.digest import Digest, encoded
 from lamina.oci.manifest import Index, empty_index, encode_document
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_PIECE = 32 << 20
 _RECORD = 10240  # tar(5): archives are padded to whole records
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A file of the archive: `data`, or else the blob `digest`."""
 
     name: str
@@ -67,27 +65,23 @@ def write_archive(
     members: Iterable[Member], content: BlobStore, out: Output, *, progress: Progress, what: str
 ) -> None:
     """One tar. Raises HostError."""
-    files = sorted(members, key=lambda one: one.name)
-    total, done = sum(one.size for one in files), 0
-    progress(what, 0, total)
+    files = list(members)
+    total = sum(one.size for one in files)
+    folders = {f"{part}/" for one in files for part in _folders(one.name)}
+    files += [Member(name=folder, mode=0o755, size=0) for folder in folders]
     position = 0
-    for folder in sorted({f"{part}/" for one in files for part in _folders(one.name)}):
-        files.append(Member(name=folder, mode=0o755, size=0))
-    for one in sorted(files, key=lambda one: one.name):
-        header = _header(one)
-        out.write(header)
-        if one.digest is None:
-            out.write(one.data)
-        else:
-            _copy_blob(content, one, out)
-        padding = -one.size % 512
-        out.write(bytes(padding))
-        position += len(header) + one.size + padding
-        done += one.size
-        progress(what, done, total)
-    end = 1024
-    out.write(bytes(end + -(position + end) % _RECORD))
-    progress(what, total, total)
+    with Meter(progress, what, total) as meter:
+        for one in sorted(files, key=lambda one: one.name):
+            header, padding = _header(one), bytes(-one.size % 512)
+            out.write(header)
+            if one.digest is None:
+                out.write(one.data)
+            else:
+                _copy_blob(content, one, out, meter)
+            out.write(padding)
+            position += len(header) + one.size + len(padding)
+        end = 1024
+        out.write(bytes(end + -(position + end) % _RECORD))
 
 
 def write_folder(
@@ -105,20 +99,17 @@ def write_folder(
     for a folder whose index is none.
     """
     blobs = tuple(blobs)
-    total, done = sum(blob.size for blob in blobs), 0
-    progress(what, 0, total)
-    with host_errors(folder):
-        os.makedirs(os.path.join(folder, "blobs", "sha256"), exist_ok=True)
-    for blob in blobs:
-        _place_blob(content, blob, os.path.join(folder, blob_name(blob.digest)))
-        done += blob.size
-        progress(what, done, total)
-    with host_errors(folder), _locked(folder):
-        index = _read_index(os.path.join(folder, "index.json"))
-        publish_file(os.path.join(folder, "oci-layout"), _LAYOUT)
-        merged = msgspec.structs.replace(index, manifests=_merged(index.manifests, manifests))
-        publish_file(os.path.join(folder, "index.json"), encode_document(merged))
-    progress(what, total, total)
+    with Meter(progress, what, sum(blob.size for blob in blobs)) as meter:
+        with host_errors(folder):
+            os.makedirs(os.path.join(folder, "blobs", "sha256"), exist_ok=True)
+        for blob in blobs:
+            _place_blob(content, blob, os.path.join(folder, blob_name(blob.digest)))
+            meter.advance(blob.size)
+        with host_errors(folder), _locked(folder):
+            index = _read_index(os.path.join(folder, "index.json"))
+            publish_file(os.path.join(folder, "oci-layout"), _LAYOUT)
+            merged = msgspec.structs.replace(index, manifests=_merged(index.manifests, manifests))
+            publish_file(os.path.join(folder, "index.json"), encode_document(merged))
 
 
 def _merged(old: tuple[Descriptor, ...], new: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
@@ -170,12 +161,17 @@ def _place_blob(content: BlobStore, blob: Descriptor, target: str) -> None:
         raise _damaged(blob.digest)
 
 
-def _copy_blob(content: BlobStore, one: Member, out: Output) -> None:
+def _copy_blob(content: BlobStore, one: Member, out: Output, meter: Meter) -> None:
     assert one.digest is not None
     with content.open(one.digest) as source:
         if os.fstat(source.fileno()).st_size != one.size:
             raise _damaged(one.digest)
-        out.copy(source.fileno(), one.size)
+        left = one.size
+        while left:
+            size = min(left, _PIECE)
+            out.copy(source.fileno(), size)
+            meter.advance(size)
+            left -= size
 
 
 def _damaged(digest: Digest) -> HostError:
@@ -191,6 +187,8 @@ def _folders(name: str) -> Iterator[str]:
 
 
 def _header(one: Member) -> bytes:
+    import tarfile
+
     info = tarfile.TarInfo(one.name.rstrip("/"))
     info.size, info.mode = one.size, one.mode
     if one.name.endswith("/"):

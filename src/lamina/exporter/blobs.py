@@ -14,8 +14,6 @@ give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -42,8 +40,7 @@ _CHUNK = 1 << 20
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlobFacts:
+class BlobFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a layer in one form. For the uncompressed form, `digest` is `diff_id`."""
 
     digest: Digest
@@ -77,8 +74,7 @@ class LayerFiles(Protocol):
     def diff_dir(self, layer: Digest, /) -> str: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerBlob:
+class LayerBlob(msgspec.Struct, frozen=True, kw_only=True):
     """A layer that lies in the blob store, and the digest of its plain tar."""
 
     descriptor: Descriptor
@@ -141,32 +137,54 @@ class LayerBlobs:
 
         return self._each(stack, reference)
 
+    def missing(self, stack: Stack, form: LayerForm) -> int:
+        """About how many bytes `ensure` will have to read, plain or compressed as they come."""
+        wanted = {layer.id: layer for layer in stack}
+        return sum(self._missing(layer, form) for layer in wanted.values())
+
     def ensure(
-        self, stack: Stack, form: LayerForm, done: Callable[[int, int], None] | None = None
+        self, stack: Stack, form: LayerForm, advance: Callable[[int], None] | None = None
     ) -> tuple[LayerBlob, ...]:
         """The layers as blobs that are in the blob store. May raise whatever `fetch` raises.
 
-        `done` is told how many of how many layers are there, by the calling thread.
+        `advance` is told how many more bytes were read, by several threads.
         """
-        return self._each(stack, lambda layer: self.blob(layer, form), done)
+        return self._each(stack, lambda layer: self.blob(layer, form, advance))
 
-    def blob(self, layer: Layer, form: LayerForm) -> LayerBlob:
+    def blob(
+        self, layer: Layer, form: LayerForm, advance: Callable[[int], None] | None = None
+    ) -> LayerBlob:
         """One layer as a blob that is in the blob store."""
+        advance = advance or _unseen
         made = self._made(layer)
         if made is not None:
-            facts = self._remembered(made, form_name(form), lambda: self._write(made, form))
+            name = form_name(form)
+            facts = self._remembered(made, name, lambda: self._write(made, form, advance))
             return LayerBlob(descriptor=_descriptor(facts, form), diff_id=facts.diff_id)
         assert layer.blob is not None
-        kind = compression_of(layer.blob.media_type)
-        if form.force and kind is not form.compression:
-            form = replace(form, clamp_ns=None)
+        if _is_converted(layer.blob, form):
             name = f"pulled:{form_name(form)}"
-            facts = self._remembered(layer.id, name, lambda: self._convert(layer, form))
+            facts = self._remembered(layer.id, name, lambda: self._convert(layer, form, advance))
             return LayerBlob(descriptor=_descriptor(facts, form), diff_id=layer.id)
-        self._bring(layer)
+        if not self._content.has(layer.blob.digest):
+            self._bring(layer)
+            advance(layer.blob.size)
         return LayerBlob(
             descriptor=as_it_came(layer.blob, docker_types=form.docker_types), diff_id=layer.id
         )
+
+    def _missing(self, layer: Layer, form: LayerForm) -> int:
+        made = self._made(layer)
+        if made is not None:
+            facts = self._index.get(made, form_name(form))
+            if facts is not None and self._content.has(facts.digest):
+                return 0
+            return sum(entry.size for entry in self._layers.manifest(made).entries)
+        assert layer.blob is not None
+        if _is_converted(layer.blob, form):
+            facts = self._index.get(layer.id, f"pulled:{form_name(form)}")
+            return 0 if facts is not None and self._content.has(facts.digest) else layer.blob.size
+        return 0 if self._content.has(layer.blob.digest) else layer.blob.size
 
     def _made(self, layer: Layer) -> Digest | None:
         """The id of a layer whose files are here because it was made here; None for others.
@@ -197,11 +215,11 @@ class LayerBlobs:
             )
         return blob
 
-    def _write(self, made: Digest, form: LayerForm) -> BlobFacts:
+    def _write(self, made: Digest, form: LayerForm, advance: Callable[[int], None]) -> BlobFacts:
         """One pass over the files."""
         with self._content.writer() as blob:
             with compressor(form.compression, blob, level=form.level) as compressed:
-                plain = HashingSink(compressed)
+                plain = HashingSink(_Watched(compressed, advance))
                 self._tar(made, plain, form.clamp_ns)
             digest = blob.commit()
         if form.clamp_ns is None:
@@ -218,7 +236,7 @@ class LayerBlobs:
     def _tar(self, made: Digest, out: Sink, clamp_ns: int | None) -> None:
         write_tar(self._layers.manifest(made), self._layers.diff_dir(made), out, clamp_ns=clamp_ns)
 
-    def _convert(self, layer: Layer, form: LayerForm) -> BlobFacts:
+    def _convert(self, layer: Layer, form: LayerForm, advance: Callable[[int], None]) -> BlobFacts:
         """A pulled layer in another compression. Its plain bytes are verified on the way."""
         source = self._bring(layer)
         with (
@@ -230,30 +248,43 @@ class LayerBlobs:
                 plain = HashingSink(compressed)
                 while data := reader.read(_CHUNK):
                     plain.write(data)
+            advance(source.size)
             if plain.digest() != layer.id:
                 raise HostError(f"the blob {source.digest} is not the layer {layer.id}")
             return BlobFacts(digest=blob.commit(), size=blob.offset, diff_id=layer.id)
 
-    def _each(
-        self,
-        stack: Stack,
-        act: Callable[[Layer], _T],
-        done: Callable[[int, int], None] | None = None,
-    ) -> tuple[_T, ...]:
+    def _each(self, stack: Stack, act: Callable[[Layer], _T]) -> tuple[_T, ...]:
         """The results in order; equal layers are looked at once."""
         wanted = {layer.id: layer for layer in stack}
-        found: dict[Digest, _T] = {}
+        if len(wanted) < 2:
+            return tuple(map(act, wanted.values())) * len(stack)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(self._threads, "layer") as pool:
             futures = {key: pool.submit(act, layer) for key, layer in wanted.items()}
             try:
-                for number, (key, future) in enumerate(futures.items(), 1):
-                    found[key] = future.result()
-                    if done is not None:
-                        done(number, len(wanted))
+                found = {key: future.result() for key, future in futures.items()}
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         return tuple(found[layer.id] for layer in stack)
+
+
+def _unseen(amount: int) -> None:
+    """Progress that nobody looks at."""
+
+
+class _Watched:
+    """Passes on what is written, and tells how much it was."""
+
+    def __init__(self, out: Sink, advance: Callable[[int], None]) -> None:
+        self._out = out
+        self._advance = advance
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        self._out.write(data)
+        self._advance(len(data))
+        return len(data)
 
 
 def form_name(form: LayerForm) -> str:
@@ -270,6 +301,11 @@ def as_it_came(blob: Descriptor, *, docker_types: bool) -> Descriptor:
     return msgspec.structs.replace(
         blob, media_type=kind.media_type(docker=docker_types), annotations=kept, platform=None
     )
+
+
+def _is_converted(blob: Descriptor, form: LayerForm) -> bool:
+    """Whether a pulled layer is compressed anew."""
+    return form.force and compression_of(blob.media_type) is not form.compression
 
 
 def unique(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:

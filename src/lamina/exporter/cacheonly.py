@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from lamina.errors import UsageError
 from lamina.exporter.image import BuiltImage
@@ -12,8 +13,7 @@ from lamina.exporter.options import check_known
 from lamina.exporter.port import ExportContext, ExportResult
 
 
-@dataclass(frozen=True, slots=True)
-class CacheOnlyExporter:
+class CacheOnlyExporter(msgspec.Struct, frozen=True):
     """The output that is none."""
 
     @classmethod

@@ -7,7 +7,6 @@ what they know (moby, image/tarexport).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
@@ -21,8 +20,7 @@ from lamina.exporter.output import check_file_dest, open_output
 from lamina.exporter.port import ExportContext, ExportResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DockerExporter:
+class DockerExporter(msgspec.Struct, frozen=True, kw_only=True):
     """`dest` is a file; "-" is standard output."""
 
     dest: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
@@ -20,8 +19,7 @@ from lamina.oci.platform import Platform, normalized
 _KEYS = frozenset(("platform-split", "source-date-epoch"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileOptions:
+class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`split` puts each platform's files into a folder of its own; None where there are several.
 
     `epoch` (in seconds) replaces every time; None leaves it to the build's.
@@ -47,8 +45,7 @@ class FileOptions:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Root:
+class Root(msgspec.Struct, frozen=True, kw_only=True):
     """The files of one image and the folder for them: b"" or `linux_amd64/`."""
 
     prefix: bytes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -18,8 +17,7 @@ from lamina.oci.platform import Platform
 _FRACTION = re.compile(r"\.\d*[1-9]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltImage:
+class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image for one platform before it has a form.
 
     `config` is complete but for `rootfs.diff_ids`. Each entry of its history that is not empty
@@ -90,10 +88,10 @@ def _whole(history: tuple[History, ...], *, layers: int, base: int) -> tuple[His
     if missing >= 0:
         unknown = History(comment="the base image has no history of this layer")
         return (*history[:base], *(unknown,) * missing, *history[base:])
-    replace, left, kept = msgspec.structs.replace, layers, list[History]()
+    left, kept = layers, list[History]()
     for entry in history:
         if not entry.empty_layer and left == 0:
-            entry = replace(entry, empty_layer=True)  # noqa: PLW2901
+            entry = msgspec.structs.replace(entry, empty_layer=True)  # noqa: PLW2901
         left -= not entry.empty_layer
         kept.append(entry)
     return tuple(kept)

@@ -14,8 +14,9 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from lamina.content.store import host_errors
 from lamina.errors import HostError, UsageError
@@ -28,6 +29,7 @@ from lamina.exporter.files import (
     time_of_all,
 )
 from lamina.exporter.image import BuiltImage
+from lamina.exporter.meter import Meter
 from lamina.exporter.port import ExportContext, ExportResult
 from lamina.fs.copyfile import copy_content
 from lamina.fs.paths import open_beneath
@@ -38,8 +40,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalExporter:
+class LocalExporter(msgspec.Struct, frozen=True, kw_only=True):
     """`dest` is a folder, made where it is missing. Several platforms get a folder each in it."""
 
     dest: str
@@ -81,20 +82,16 @@ class LocalExporter:
 def _write_root(
     top: int, root: Root, mtime_ns: int | None, dest: str, context: ExportContext
 ) -> None:
-    what = f"copying files {root.platform}"
-    context.progress(what, 0, 1)
-    writer = _FolderWriter(top, dest)
-    try:
+    with (
+        Meter(context.progress, f"copying files {root.platform}"),
+        contextlib.closing(_FolderWriter(top, dest)) as writer,
+    ):
         if root.prefix:
             path = root.prefix.rstrip(b"/")
-            writer.add(
-                Entry(path=path, kind=Kind.DIRECTORY, mode=0o755, mtime_ns=mtime_ns or 0), b""
-            )
+            folder = Entry(path=path, kind=Kind.DIRECTORY, mode=0o755, mtime_ns=mtime_ns or 0)
+            writer.add(folder, b"")
         for entry, source in entries_of(root, mtime_ns=mtime_ns):
             writer.add(entry, source)
-    finally:
-        writer.close()
-    context.progress(what, 1, 1)
 
 
 class _FolderWriter:

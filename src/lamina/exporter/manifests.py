@@ -5,7 +5,6 @@ platforms.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -14,6 +13,7 @@ from lamina.errors import UsageError, UserError
 from lamina.exporter.annotations import Annotation, Place, annotations_of
 from lamina.exporter.blobs import LayerBlob, unique
 from lamina.exporter.image import BuiltImage, finished_config, rfc3339
+from lamina.exporter.meter import Meter
 from lamina.exporter.options import ImageOptions, LayerForm
 from lamina.exporter.port import ExportContext, ExportResult
 from lamina.layer.stack import Stack
@@ -27,8 +27,7 @@ from lamina.oci.reference import Reference
 CREATED = "org.opencontainers.image.created"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """Images whose documents lie in the blob store.
 
     `descriptor` points at the manifest, or at the index of several. `image_id` is the digest of
@@ -77,7 +76,7 @@ def commit(
     epoch = options.epoch if options.has_epoch else context.epoch
     form = options.form
     if options.rewrite_timestamp and epoch is not None:
-        form = replace(form, clamp_ns=epoch * 10**9)
+        form = msgspec.structs.replace(form, clamp_ns=epoch * 10**9)
     writer = _Writer(context, form, annotations, epoch, layers or _ensuring(context))
     written = [writer.image(image) for image in images]
     names = tuple(dict.fromkeys((*context.names, *options.names)))
@@ -103,15 +102,13 @@ def commit(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(msgspec.Struct, frozen=True):
     descriptor: Descriptor
     manifest: Manifest
     created: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
+class _Writer(msgspec.Struct, frozen=True):
     context: ExportContext
     form: LayerForm
     annotations: tuple[Annotation, ...]
@@ -155,22 +152,16 @@ class _Writer:
     def _put(self, document: msgspec.Struct, media_type: str, what: str) -> Descriptor:
         data = encode_document(document)
         digest = digest_of(data)
-        what = f"exporting {what} {digest}"
-        self.context.progress(what, 0, 1)
-        self.context.content.put(data)
-        self.context.progress(what, 1, 1)
+        with Meter(self.context.progress, f"exporting {what} {digest}"):
+            self.context.content.put(data)
         return Descriptor(media_type=media_type, digest=digest, size=len(data))
 
 
 def _ensuring(context: ExportContext) -> TakeLayers:
     def layers(stack: Stack, form: LayerForm) -> Sequence[LayerBlob]:
-        what = "exporting layers"
-        context.progress(what, 0, len(stack))
-        blobs = context.blobs.ensure(
-            stack, form, lambda done, total: context.progress(what, done, total)
-        )
-        context.progress(what, len(stack), len(stack))
-        return blobs
+        missing = context.blobs.missing(stack, form)
+        with Meter(context.progress, "exporting layers", missing) as meter:
+            return context.blobs.ensure(stack, form, meter.advance)
 
     return layers
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
@@ -19,8 +18,7 @@ from lamina.exporter.output import check_file_dest, open_output
 from lamina.exporter.port import ExportContext, ExportResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OciExporter:
+class OciExporter(msgspec.Struct, frozen=True, kw_only=True):
     """`dest` is a file, or a folder where `tar` is false; "-" is standard output."""
 
     dest: str

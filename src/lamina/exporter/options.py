@@ -5,7 +5,8 @@ built.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.content.compression import Compression
 from lamina.dockerfile.suggest import nearest
@@ -39,8 +40,7 @@ _REFUSED = {
 _HARMLESS = frozenset(("unpack", "store", "prefer-nondist-layers"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerForm:
+class LayerForm(msgspec.Struct, frozen=True, kw_only=True):
     """How layers are written. `level` None is the compression's own default.
 
     `force` compresses pulled layers anew; without it they stay as they came.
@@ -54,8 +54,7 @@ class LayerForm:
     clamp_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageOptions:
+class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the attributes of an image output say. `epoch` None leaves it to the build's."""
 
     form: LayerForm = LayerForm()

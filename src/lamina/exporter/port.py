@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
+
+import msgspec
 
 from lamina.content.store import BlobStore
 from lamina.exporter.annotations import Annotation
 from lamina.exporter.blobs import LayerBlobs
 from lamina.exporter.image import BuiltImage
+from lamina.exporter.meter import Progress, silent
 from lamina.layer.stack import Stack
 from lamina.layer.tree import Tree
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import Digest
 from lamina.oci.reference import Reference
-
-Progress = Callable[[str, int, int], None]
-"""Takes what is being done ("exporting layers"), how much of it is done and how much there is.
-
-Bytes or pieces; the last call of a thing has both equal. Called from several threads, never at
-once.
-"""
-
-
-def silent(what: str, current: int, total: int) -> None:
-    """Progress that nobody looks at."""
 
 
 class ImageNames(Protocol):
@@ -34,8 +25,7 @@ class ImageNames(Protocol):
     def tag(self, reference: Reference, descriptor: Descriptor) -> object: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportContext:
+class ExportContext(msgspec.Struct, frozen=True, kw_only=True):
     """What an output works with.
 
     `names` are those of `-t`; `epoch` is SOURCE_DATE_EPOCH in seconds. `view` shows the files of a
@@ -58,8 +48,7 @@ class ExportContext:
         return self.multi_platform or len(images) > 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult:
+class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came out. `digest` is that of the manifest or index, `image_id` that of a single config.
 
     All are None for outputs that are files and no image.

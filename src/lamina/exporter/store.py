@@ -7,21 +7,22 @@ written when somebody needs it; those that were pulled need not be here at all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Self
+
+import msgspec
 
 from lamina.content.compression import Compression
 from lamina.errors import InternalError, UsageError
 from lamina.exporter.blobs import LayerBlob
 from lamina.exporter.image import BuiltImage
 from lamina.exporter.manifests import commit
+from lamina.exporter.meter import Meter
 from lamina.exporter.options import ImageOptions, LayerForm, parse_image_options
 from lamina.exporter.port import ExportContext, ExportResult
 from lamina.layer.stack import Stack
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreExporter:
+class StoreExporter(msgspec.Struct, frozen=True, kw_only=True):
     """`lazy` leaves layers unwritten; an output that asks for a compression gets its blobs at
     once.
     """
@@ -39,8 +40,8 @@ class StoreExporter:
         options = parse_image_options(attributes, output="image")
         lazy = "compression" not in attributes and not options.form.force
         if lazy:
-            form = replace(options.form, compression=Compression.UNCOMPRESSED)
-            options = replace(options, form=form)
+            form = msgspec.structs.replace(options.form, compression=Compression.UNCOMPRESSED)
+            options = msgspec.structs.replace(options, form=form)
         return cls(options=options, lazy=lazy)
 
     def export(self, images: Sequence[BuiltImage], context: ExportContext) -> ExportResult:
@@ -54,8 +55,6 @@ class StoreExporter:
 
         committed = commit(images, self.options, context, layers=references if self.lazy else None)
         for name in committed.names:
-            what = f"naming to {name}"
-            context.progress(what, 0, 1)
-            context.store.tag(name, committed.descriptor)
-            context.progress(what, 1, 1)
+            with Meter(context.progress, f"naming to {name}"):
+                context.store.tag(name, committed.descriptor)
         return committed.result()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from lamina.content.store import host_errors
 from lamina.errors import HostError
 from lamina.exporter.files import FileOptions, Root, entries_of, roots_of, time_of_all
 from lamina.exporter.image import BuiltImage
+from lamina.exporter.meter import Meter
 from lamina.exporter.output import Output, check_file_dest, open_output
 from lamina.exporter.port import ExportContext, ExportResult
 from lamina.layer.entry import Entry, Kind
@@ -20,8 +22,7 @@ _GATHER = 1 << 20
 _SMALL = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TarExporter:
+class TarExporter(msgspec.Struct, frozen=True, kw_only=True):
     """`dest` is a file; "-" is standard output. Several platforms get a folder each."""
 
     dest: str
@@ -39,13 +40,14 @@ class TarExporter:
         split = context.many(images)
         roots = roots_of(images, self.options, context, split=split)
         mtime_ns = time_of_all(self.options, context)
-        what = "sending tarball"
-        context.progress(what, 0, len(roots))
-        with open_output(self.dest, context.stdout) as out:
+        with (
+            Meter(context.progress, "sending tarball", len(roots)) as meter,
+            open_output(self.dest, context.stdout) as out,
+        ):
             tar = _TarWriter(out)
-            for number, root in enumerate(roots, 1):
+            for root in roots:
                 _write_root(tar, root, mtime_ns)
-                context.progress(what, number, len(roots))
+                meter.advance()
             tar.end()
         return ExportResult()
 

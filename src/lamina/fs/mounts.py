@@ -1,4 +1,4 @@
-"""The mount system calls (mount(2), fsopen(2), fsconfig(2), mount_setattr(2)), which Python lacks.
+"""The mount system calls (mount(2), fsopen(2), fsconfig(2)), which Python lacks.
 
 Every function changes the mount namespace that its caller is in: call them in a process that has
 one of its own. Errors are `MountFailed`, with the kernel's own reason where it gives one.
@@ -21,26 +21,16 @@ from typing import Any, Final
 from lamina.errors import HostError
 
 MS_RDONLY: Final = 1
-MS_NOSUID: Final = 2
-MS_NODEV: Final = 4
-MS_NOEXEC: Final = 8
-MS_REMOUNT: Final = 32
 MS_BIND: Final = 4096
-MS_MOVE: Final = 8192
 MS_REC: Final = 16384
 MS_PRIVATE: Final = 1 << 18
-MS_SLAVE: Final = 1 << 19
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 
-ATTR_RDONLY: Final = 1
-ATTR_NOSUID: Final = 2
-ATTR_NODEV: Final = 4
-ATTR_NOEXEC: Final = 8
+_ATTR_RDONLY: Final = 1
 
 _CLONE_NEWNS: Final = 0x20000
 _AT_FDCWD: Final = -100
-_AT_RECURSIVE: Final = 0x8000
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 _FSOPEN_CLOEXEC: Final = 1
 _FSMOUNT_CLOEXEC: Final = 1
@@ -53,7 +43,6 @@ _SYS_MOVE_MOUNT: Final = 429
 _SYS_FSOPEN: Final = 430
 _SYS_FSCONFIG: Final = 431
 _SYS_FSMOUNT: Final = 432
-_SYS_MOUNT_SETATTR: Final = 442
 
 _PAGE: Final = 4096
 _FSCONFIG_STRING: Final = 255
@@ -93,54 +82,12 @@ def unshare_mounts() -> None:
     """Gives this process mounts of its own, which no other sees."""
     if _libc().unshare(ctypes.c_int(_CLONE_NEWNS)) != 0:
         raise _failed("making a mount namespace", ctypes.get_errno())
-    make_private()
+    mount(None, "/", flags=MS_PRIVATE | MS_REC)
 
 
-def make_private(target: str = "/", *, recursive: bool = True) -> None:
-    """What is mounted below `target` is not seen by, and does not come from, other namespaces."""
-    mount(None, target, flags=MS_PRIVATE | (MS_REC if recursive else 0))
-
-
-def make_slave(target: str = "/", *, recursive: bool = True) -> None:
-    """As `make_private`, but what others unmount goes away here too."""
-    mount(None, target, flags=MS_SLAVE | (MS_REC if recursive else 0))
-
-
-def bind(source: str, target: str, *, recursive: bool = True, read_only: bool = False) -> None:
-    """Shows the file or directory `source` at `target`, which exists."""
-    mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
-    if read_only:
-        set_attributes(target, ATTR_RDONLY, recursive=recursive)
-
-
-def set_attributes(target: str, attributes: int, *, clear: int = 0, recursive: bool = True) -> None:
-    """Sets and clears ATTR_* of the mount at `target`, of those below it too where `recursive`.
-
-    mount_setattr(2), Linux 5.12. Before that, a remount, which reaches only the top one.
-    """
-    words = (ctypes.c_uint64 * 4)(attributes, clear, 0, 0)
-    flags = _AT_RECURSIVE if recursive else 0
-    result = _libc().syscall(
-        ctypes.c_long(_SYS_MOUNT_SETATTR),
-        ctypes.c_int(_AT_FDCWD),
-        _c(target),
-        ctypes.c_uint(flags),
-        words,
-        ctypes.c_size_t(ctypes.sizeof(words)),
-    )
-    if result == 0:
-        return
-    code = ctypes.get_errno()
-    if code != errno.ENOSYS:
-        raise _failed(f"changing the attributes of the mount {target}", code)
-    kept = _attributes(target) & ~clear
-    mount(None, target, flags=MS_REMOUNT | MS_BIND | kept | attributes)
-
-
-def mount_tmpfs(target: str, *, size: int = 0, mode: int = 0o1777, flags: int = 0) -> None:
-    """A file system in memory of at most `size` bytes (0: the kernel's default)."""
-    options = f"mode={mode:o}" + (f",size={size}" if size else "")
-    mount("tmpfs", target, "tmpfs", flags=flags, data=options)
+def bind(source: str, target: str) -> None:
+    """Shows the directory `source`, without what is mounted in it, at `target`."""
+    mount(source, target, flags=MS_BIND)
 
 
 def mount_overlay(
@@ -164,11 +111,11 @@ def mount_overlay(
     if upper is None and not lower:
         raise MountFailed("an overlay needs at least one directory", code=errno.EINVAL)
     if upper is not None and not lower:
-        bind(upper, target, recursive=False)
+        bind(upper, target)
         return
     if upper is None and len(lower) == 1:
         # The kernel wants two lower directories; a plain bind mount would show whiteouts.
-        mount_tmpfs(target, mode=0o755)
+        mount("tmpfs", target, "tmpfs", data="mode=755")
         empty = os.path.join(target, "empty")
         os.mkdir(empty)
         lower = (*lower, empty)
@@ -197,7 +144,7 @@ def _overlay_one_by_one(
         if _fsconfig(context, _CMD_CREATE, None, None) != 0:
             code = ctypes.get_errno()
             raise _failed(f"mounting an overlay on {target}", code, reason=_log(context))
-        attributes = ATTR_RDONLY if upper is None else 0
+        attributes = _ATTR_RDONLY if upper is None else 0
         made = call(
             ctypes.c_long(_SYS_FSMOUNT),
             ctypes.c_int(context),
@@ -338,12 +285,6 @@ def _log(context: int) -> str:
         while line := os.read(context, 1024):
             lines.append(line.decode(errors="replace")[2:].strip())
     return "; ".join(lines)
-
-
-def _attributes(target: str) -> int:
-    """The MS_* flags that a remount must repeat (a user namespace may not drop them)."""
-    flags = os.statvfs(target).f_flag
-    return flags & (os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
 
 
 def _failed(what: str, code: int, *, reason: str = "") -> MountFailed:

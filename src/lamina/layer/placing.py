@@ -59,8 +59,7 @@ class DiffTree:
         self._hidden: set[bytes] = set()  # deletions of the tar
         self._cut: set[bytes] = set()  # directories below that something stands on
         self._resolved: dict[bytes, bytes] = {}
-        if base:
-            self._need(base, self._implied(base, 0, owner=owner or (0, 0)))
+        self._next_inode = 0
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +76,11 @@ class DiffTree:
         if value.errno in _BAD_NAME:
             raise self._malformed(f"a file cannot be made: {value.strerror}") from value
         raise HostError(f"unpacking failed: {value.strerror or value}") from value
+
+    def start(self) -> None:
+        """Makes the base and what is above it, where that is not below already."""
+        if self.base:
+            self._need(self.base, self._implied(self.base, 0, owner=self._owner or (0, 0)))
 
     def place(self, name: bytes, mtime_ns: int) -> bytes:
         """The real path of what the tar calls `name`; its directories are there afterwards."""
@@ -139,7 +143,8 @@ class DiffTree:
         if target not in self._entries:
             raise self._malformed(f"{shown(path)} is a hard link to {shown(name)}, which is in it")
         self._writer.link(target, path)
-        self._inodes[path] = self._inodes.setdefault(target, len(self._inodes))
+        self._next_inode += 1
+        self._inodes[path] = self._inodes.setdefault(target, self._next_inode)
         self._entries[path] = replace(entry, path=path)
 
     def hide(self, path: bytes) -> None:

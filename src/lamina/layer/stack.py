@@ -11,9 +11,9 @@ from lamina.oci.digest import Digest
 class Layer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One layer of a stack.
 
-    `id` identifies its content: that of its manifest where the layer was made here, its diff ID where it
-    was pulled. `blob` is the compressed layer that it came as, and `origin` the image to fetch that from;
-    both are None and "" for a layer that was made here.
+    `id` identifies its content: that of its manifest where the layer was made here, its diff ID
+    where it was pulled. `blob` is the compressed layer that it came as, and `origin` the image to
+    fetch that from; both are None and "" for a layer that was made here.
     """
 
     id: Digest

@@ -1,4 +1,4 @@
-"""The port to read a file tree, wherever it lies: layers of a stage, or a build context in place."""
+"""The port to read a file tree, wherever it lies: layers of a stage, or a context in place."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ class Tree(Protocol):
     """A read-only file tree. Paths are relative to its root, b"" is the root.
 
     Symlinks are resolved as if the tree were chrooted into; nothing outside is ever reached.
-    Entries carry no digest; `digests` gives those of the files that are asked for, reading what is not yet known.
+    Entries carry no digest; `digests` gives those of the files that are asked for, reading what is
+    not yet known.
     """
 
     def lookup(self, path: bytes, *, follow: bool = True) -> Entry | None:
-        """What stands at `path`; symlinks in its directories are followed, in its last part with `follow`.
+        """What stands at `path`. The entry's `path` is the real one.
 
-        The entry's `path` is the real one.
+        Symlinks in its directories are followed, in its last part only with `follow`.
         """
         ...
 
@@ -27,7 +28,7 @@ class Tree(Protocol):
         ...
 
     def walk(self, path: bytes) -> Iterator[Entry]:
-        """Everything below the directory `path` (a real path), depth first, sorted, without itself."""
+        """Everything below the directory `path` (a real path), depth first, sorted."""
         ...
 
     def host_path(self, path: bytes) -> bytes:

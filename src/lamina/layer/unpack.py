@@ -81,17 +81,6 @@ def unpack(stream: Source, directory: str | bytes) -> Unpacked:
     return counted.result(manifest, notes)
 
 
-def unpack_layer(stream: Source, directory: str | bytes, *, expected: Digest) -> Manifest:
-    """As `unpack`, for a layer whose diff ID must be `expected`. Raises MalformedLayer."""
-    unpacked = unpack(stream, directory)
-    if unpacked.diff_id != expected:
-        raise MalformedLayer(
-            f"the layer's content has the digest {unpacked.diff_id}, but the image says {expected}",
-            hint="The image is damaged: pull or build it again where it comes from.",
-        )
-    return unpacked.manifest
-
-
 def unpack_archive(
     stream: Source,
     directory: str | bytes,
@@ -112,6 +101,7 @@ def unpack_archive(
     root = os.fsencode(directory)
     tree = DiffTree(root, base=base, lower=lower, owner=owner, malformed=reader.malformed)
     with tree:
+        tree.start()
         while (member := reader.next()) is not None:
             _apply(tree, reader, member, has_whiteouts=False)
         manifest, notes = tree.finish()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from lamina.errors import UserError
 from lamina.oci.digest import Digest, parse_digest
@@ -18,8 +19,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 DOCKER_HUB = "docker.io"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """A fully spelled-out name: `docker.io` / `library/alpine` : `latest` @ digest."""
 
     domain: str
@@ -41,7 +41,7 @@ class Reference:
         return f"{name}{tag}{f'@{self.digest}' if self.digest else ''}"
 
     def with_default_tag(self) -> Reference:
-        return self if self.tag or self.digest else replace(self, tag="latest")
+        return self if self.tag or self.digest else msgspec.structs.replace(self, tag="latest")
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

@@ -13,7 +13,7 @@ import msgspec
 
 from lamina.cache.mounts import CacheMounts
 from lamina.cachekey.key import CacheKey, Listing, Part
-from lamina.errors import StepFailed
+from lamina.errors import StepFailed, UserError
 from lamina.executor.spec import (
     BindMount,
     ContainerSpec,
@@ -35,6 +35,12 @@ from lamina.ops.parent import parent_part
 from lamina.ops.secrets import Agents, Secrets
 from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
 from lamina.solver.port import Cached, Result, Running
+
+_MISSING = "no such file or directory"
+_NO_SHELL = (
+    "the image has no {shell}: set another with SHELL, or write the command without a shell, "
+    'RUN ["program", "argument"]'
+)
 
 
 class Workshop(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +68,8 @@ class Run(Cached):
 
     def key(self, inputs: Sequence[Result]) -> CacheKey:
         """Never part of the key: values of secrets, contents of cache mounts, their ids and
-        sharing,
-        proxies, addresses of extra hosts."""
+        sharing, proxies, addresses of extra hosts.
+        """
         op, listings = self.op, list[Listing]()
         parts = [
             parent_part(_stack(inputs[0]), base=self.base),
@@ -117,6 +123,7 @@ class Run(Cached):
             return (*below, Layer(id=active.commit()))
 
     def _execute(self, spec: ContainerSpec, running: Running) -> None:
+        _check_texts(spec.process)
         path, log = self.workshop.log(running.step.number)
         with log:
 
@@ -124,7 +131,15 @@ class Run(Cached):
                 log.write(data)
                 running.step.output(stream, data)
 
-            status = self.workshop.executor().run(spec, output=output, cancelled=running.cancelled)
+            try:
+                status = self.workshop.executor().run(
+                    spec, output=output, cancelled=running.cancelled
+                )
+            except UserError as error:
+                shell = self.op.args[1:2] == ("-c",)
+                if shell and error.hint is None and _MISSING in error.message:
+                    error.hint = _NO_SHELL.format(shell=self.op.args[0])
+                raise
         if not status.code:
             return
         command = " ".join(self.op.args)
@@ -197,6 +212,18 @@ class Run(Cached):
         copy_out(tree, os.fsencode(mount.source), directory)
 
 
+def _check_texts(process: Process) -> None:
+    """The kernel ends a text at a NUL byte: none may be lost there. Raises UserError."""
+    if any("\0" in text for text in process.args):
+        raise UserError("the command holds a NUL byte")
+    for name, value in process.env:
+        if "\0" in value:
+            raise UserError(
+                f"the value of {name} holds a NUL byte, which no variable can",
+                hint="a secret with such bytes can be mounted as a file",
+            )
+
+
 def _mounted(root: Root) -> OverlayMount | BindMount:
     match root:
         case OverlayRoot():
@@ -240,4 +267,5 @@ def _environment(op: ExecOp, variables: Sequence[tuple[str, str]]) -> tuple[tupl
     pairs = dict(op.proxies)
     pairs |= {variable.name: variable.value for variable in op.env}
     pairs |= dict(variables)
+    pairs.pop("", None)  # some images have one; no process can be given it
     return tuple(pairs.items())

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from lamina.content.decompression import decompressing_reader
+from lamina.content.errors import MalformedImage
 from lamina.content.store import BlobStore
 from lamina.errors import HostError
 from lamina.fs.lock import locked
@@ -101,9 +102,12 @@ class Stacks(msgspec.Struct):
             if self.layers.has(layer.id):
                 return
             with self.blobs.open(layer.blob.digest) as blob, self.layers.work() as work:
-                unpacked = unpack(decompressing_reader(blob), work.diff)
+                try:
+                    unpacked = unpack(decompressing_reader(blob), work.diff)
+                except MalformedLayer as error:
+                    raise MalformedImage(f"{layer.origin}: {error.message}") from error
                 if unpacked.diff_id != layer.id:
-                    raise MalformedLayer(
+                    raise MalformedImage(
                         f"{layer.origin}: a layer holds {unpacked.diff_id}, "
                         f"but the image's configuration says {layer.id}"
                     )

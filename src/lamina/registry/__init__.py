@@ -4,7 +4,6 @@
       client.RegistryClient   one request: scheme, authorization, redirects, status → error
         auth.Authorizer       tokens;  credentials.Credentials  who the user is
         transport.Transport   sockets: proxies, certificates, time-outs
-    pull.pull_layers          many blobs at once, from any image source
 
 Nothing secret is in an error or a `repr`, and nothing secret follows a redirect to another host.
 """

@@ -33,6 +33,7 @@ from lamina.snapshot.idmap import IdMaps, read_id_maps
 _MAGIC: Final = b"lamina layer 1\n"
 _ID: Final = 32
 _MOST_KEPT: Final = 100_000
+_AGAIN: Final = "build again: the steps that need it will run anew"
 
 
 class WorkDir:
@@ -77,7 +78,10 @@ class LayerStore:
 
     def has(self, layer: Digest) -> bool:
         """Whether the layer is there, unpacked."""
-        return layer in self._kept or self._read_id(_name(layer)) == layer
+        name = _name(layer)
+        return layer in self._kept or (
+            self._read_id(name) == layer and os.path.isdir(f"{self._layers}/{name}/diff")
+        )
 
     def ids(self) -> Iterator[Digest]:
         """All layers, in no order."""
@@ -101,14 +105,22 @@ class LayerStore:
             with open(path, "rb") as file:
                 data = file.read()
             if not data.startswith(_MAGIC + bytes.fromhex(encoded(layer))):
-                raise HostError(f"{path} belongs to another layer")
+                raise self._damaged(layer, "it belongs to another layer")
             manifest = decode_manifest(data[len(_MAGIC) + _ID :])
         except FileNotFoundError as error:
-            raise HostError(f"layer {layer} is gone from the store") from error
-        except (OSError, msgspec.DecodeError) as error:
-            raise HostError(f"the store is damaged: {path}: {error}") from error
+            raise HostError(f"layer {layer} is gone from the store", hint=_AGAIN) from error
+        except msgspec.DecodeError as error:
+            raise self._damaged(layer, str(error)) from error
+        except OSError as error:
+            raise HostError(f"{path} cannot be read: {error.strerror}") from error
         self._keep(layer, manifest)
         return manifest
+
+    def _damaged(self, layer: Digest, why: str) -> HostError:
+        """Puts a layer out of the way that nobody can use, so that it will be made again."""
+        self.remove(layer)
+        path = f"{self._layers}/{_name(layer)}"
+        return HostError(f"a layer in the store was damaged: {path}/manifest: {why}", hint=_AGAIN)
 
     def size(self, layer: Digest) -> int:
         """The bytes of all its files."""
@@ -158,9 +170,9 @@ class LayerStore:
                 file.write(encode_manifest(manifest))
             remove_tree(work.work)
             os.chmod(work.path, 0o755)
-            publish_directory(work.path, final)
-        if self._read_id(_name(layer)) != layer:
-            raise HostError(f"{final} belongs to another layer")
+            if not publish_directory(work.path, final) and not self.has(layer):
+                self.remove(layer)  # what is left of it after somebody's hand, or a full disk
+                publish_directory(work.path, final)
         self._keep(layer, manifest)
         return layer
 

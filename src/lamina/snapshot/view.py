@@ -78,6 +78,9 @@ class View:
                 current = current.rpartition(b"/")[0]
                 continue
             inner = current + b"/" + part if current else part
+            if todo and self._shown.get(inner):  # known to be a directory
+                current = inner
+                continue
             target = self._link(inner) if todo or follow else None
             if target is None:
                 current = inner
@@ -195,6 +198,8 @@ class View:
             try:
                 status = os.lstat(host)
             except (FileNotFoundError, NotADirectoryError):
+                if not path:
+                    raise _gone(self._ids[index]) from None
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 break
@@ -275,6 +280,12 @@ class View:
         prefix = path + b"/" if path else b""
         for name, (index, host, status) in sorted(self._found(path).items()):
             yield self._entry(prefix + name, index, host, status), status
+
+
+def _gone(layer: Digest) -> HostError:
+    return HostError(
+        f"layer {layer} is gone from the store", hint="Build again: what needs it will be redone."
+    )
 
 
 def _path_of(entry: Entry) -> bytes:

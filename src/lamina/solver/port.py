@@ -59,6 +59,10 @@ class Memory(Protocol):
 
     def look_up(self, key: CacheKey, locus: str) -> tuple[Stack | None, Verdict]: ...
 
+    def find(self, key: CacheKey) -> tuple[Stack, Verdict] | None:
+        """Only a hit, without the reason of a miss."""
+        ...
+
     def add(
         self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float
     ) -> bool: ...
@@ -67,10 +71,10 @@ class Memory(Protocol):
 class SingleFlight(Protocol):
     """Lets one builder at a time, of all processes, run the step with a key.
 
-    The context's value says whether another one was at it meanwhile; `waiting` is called when one
-    is.
+    `waiting` is called when another one is at it. With `cancelled` the context may be entered
+    without the lock.
     """
 
     def __call__(
         self, key: Digest, *, waiting: Callable[[], None], cancelled: threading.Event
-    ) -> AbstractContextManager[bool]: ...
+    ) -> AbstractContextManager[None]: ...

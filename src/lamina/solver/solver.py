@@ -21,7 +21,7 @@ from functools import partial
 import msgspec
 
 from lamina.cachekey.key import CacheKey
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, UserError
 from lamina.graph.vertex import Vertex
 from lamina.layer.stack import Stack
 from lamina.solver.port import (
@@ -34,7 +34,13 @@ from lamina.solver.port import (
     SingleFlight,
 )
 from lamina.trace.recorder import Recorder, Step
-from lamina.trace.verdict import Forced, Hit, Verdict
+from lamina.trace.verdict import Forced, Verdict
+
+CANCELED = "canceled"
+
+
+class Canceled(UserError):
+    """A step that had not begun when another one failed, or when the user gave up."""
 
 
 class _State(msgspec.Struct):
@@ -44,7 +50,7 @@ class _State(msgspec.Struct):
     missing: dict[Vertex, int] = msgspec.field(default_factory=dict)
     dependents: dict[Vertex, list[Vertex]] = msgspec.field(default_factory=dict)
     ready: deque[Vertex] = msgspec.field(default_factory=deque)
-    running: int = 0
+    running: dict[Vertex, Step] = msgspec.field(default_factory=dict)
 
 
 class _Done(msgspec.Struct, frozen=True):
@@ -92,6 +98,8 @@ class Solver:
             # Without an error nothing runs any more, and this does nothing.
             self._cancelled.set()
             pool.shutdown(wait=True, cancel_futures=True)
+            for step in state.running.values():
+                step.finish(error=CANCELED, canceled=True)
         return [state.results[vertex] for vertex in targets]
 
     def _begin(self, state: _State, vertex: Vertex, pool: ThreadPoolExecutor) -> None:
@@ -108,9 +116,12 @@ class Solver:
                 return
             key = operation.key(inputs)
             stack, verdict = self._look_up(vertex, key)
-        except BaseException as error:
-            step.finish(error=str(error))
+        except Exception as error:
+            step.finish(error=str(error) or type(error).__name__)
             raise _placed(error, vertex) from None
+        except BaseException:
+            step.finish(error=CANCELED, canceled=True)
+            raise
         if stack is not None:
             self._hit(step, key, verdict)
             self._solved(state, vertex, stack)
@@ -147,12 +158,15 @@ class Solver:
             key.digest,
             waiting=lambda: step.note("another build runs this step: waiting for it"),
             cancelled=self._cancelled,
-        ) as waited:
-            if waited:
-                stack, verdict = self._look_up(vertex, key)
-                if stack is not None and isinstance(verdict, Hit):
-                    self._hit(step, key, verdict)
-                    return stack
+        ):
+            if self._cancelled.is_set():
+                raise Canceled(CANCELED)
+            # It may have been run between the miss and the lock, also where nobody had to wait.
+            found = None if vertex.forced else self._memory.find(key)
+            if found is not None:
+                stack, verdict = found
+                self._hit(step, key, verdict)
+                return stack
             step.decided(verdict, key=key.digest)
             started = time.monotonic()
             stack = operation.run(inputs, Running(step=step, cancelled=self._cancelled))
@@ -176,15 +190,19 @@ class Solver:
             try:
                 done = _Done(vertex, work())
             except BaseException as error:
-                step.finish(error=str(error), canceled=self._cancelled.is_set())
+                canceled = self._cancelled.is_set()
+                step.finish(
+                    error=CANCELED if canceled else str(error) or type(error).__name__,
+                    canceled=canceled,
+                )
                 done = _Done(vertex, error=error)
             self._done.put(done)
 
-        state.running += 1
+        state.running[vertex] = step
         pool.submit(job)
 
     def _finish(self, state: _State, done: _Done) -> None:
-        state.running -= 1
+        del state.running[done.vertex]
         if done.error is not None:
             raise _placed(done.error, done.vertex)
         assert done.result is not None
@@ -224,6 +242,6 @@ def _plan(targets: Sequence[Vertex]) -> _State:
 
 def _placed(error: BaseException, vertex: Vertex) -> BaseException:
     """The error with the place of its instruction."""
-    if isinstance(error, LaminaError) and error.span is None:
-        error.span = vertex.span
+    if isinstance(error, LaminaError):
+        error.place(vertex.span)
     return error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
-from lamina.executor.spec import BindMount, TmpfsMount
-from lamina.testing.executors import Check, Ran, Rig
+from lamina.executor.spec import BindMount, OverlayMount, TmpfsMount
+from lamina.testing.executors import Check, Ran, Rig, refusal
 
 DOCKER_CAPABILITIES = 0xA80425FB
 
@@ -167,8 +168,14 @@ def imports_do_not_come_from_the_image(rig: Rig) -> None:
             for name in ("encodings/ascii", "pwd", "traceback", "json/__init__"):
                 (target / name).parent.mkdir(exist_ok=True)
                 (target / f"{name}.py").write_text("open('/owned', 'w')\n")
-    ran = rig.run("/bin/busybox", "true", base=base, user="nosuch" if not base else "")
-    assert not (ran.upper / "owned").exists()
+    for user in ("", "nosuch"):
+        spec = rig.spec("/bin/busybox", "true", base=base, user=user)
+        if user:
+            refusal(functools.partial(rig.run_spec, spec))
+        else:
+            assert rig.run_spec(spec).status.code == 0
+        assert isinstance(spec.root, OverlayMount)
+        assert "owned" not in os.listdir(spec.root.upper)
 
 
 def _status(rig: Rig, user: str) -> dict[str, str]:

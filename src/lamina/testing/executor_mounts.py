@@ -96,6 +96,7 @@ def overlays_can_be_mounted(rig: Rig) -> None:
     (low / "sub").mkdir()
     (low / "sub/file").write_text("below")
     (high / "a").write_text("high")
+    (high / "alias").symlink_to("/sub/file")
     layers = (str(high), str(low))
     mounts = (
         OverlayMount(lower=layers, target="/ro"),
@@ -103,12 +104,13 @@ def overlays_can_be_mounted(rig: Rig) -> None:
         OverlayMount(lower=layers, upper=str(upper), work=str(work), target="/rw"),
         OverlayMount(lower=layers, target="/part", subpath="/sub"),
         OverlayMount(lower=layers, target="/single", subpath="sub/file"),
+        OverlayMount(lower=layers, target="/aliased", subpath="/alias"),
     )
     script = (
-        "cat /ro/a /one/a /part/file /single; echo x > /rw/a; cat /rw/a; "
+        "cat /ro/a /one/a /part/file /single /aliased; echo x > /rw/a; cat /rw/a; "
         "touch /ro/x /one/x /part/x 2>/dev/null || echo ro"
     )
-    assert rig.shell(script, *mounts).succeeded() == b"highlowbelowbelowx\nro\n"
+    assert rig.shell(script, *mounts).succeeded() == b"highlowbelowbelowbelowx\nro\n"
     assert (high / "a").read_text() == "high"
     assert (upper / "a").read_text() == "x\n"
 

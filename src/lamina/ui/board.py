@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import assert_never
+
+import msgspec
 
 from lamina.trace import events
 from lamina.trace.events import Event
@@ -17,24 +18,22 @@ LONGEST_LINE = 4096
 MOST_READ_AT_ONCE = 64 * 1024
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """A measured part of a step: a layer pulled, a blob written."""
 
     latest: events.StepProgress
     started: float
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct):
     """A step. `lines` are the last that it printed, made safe to show; `partial` has no end yet."""
 
     name: str
     started: float
     why: str = ""
     note: str = ""
-    parts: dict[str, Part] = field(default_factory=dict)
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_FOR_FAILURE))
+    parts: dict[str, Part] = msgspec.field(default_factory=dict)
+    lines: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT_FOR_FAILURE))
     partial: bytes = b""
     finished: events.StepFinished | None = None
 
@@ -58,12 +57,11 @@ class Row:
         self.partial = rest[-LONGEST_LINE:]
 
 
-@dataclass(slots=True)
-class Board:
+class Board(msgspec.Struct):
     """All steps of a build in the order in which they started."""
 
-    rows: dict[int, Row] = field(default_factory=dict)
-    warnings: list[events.Warned] = field(default_factory=list)
+    rows: dict[int, Row] = msgspec.field(default_factory=dict)
+    warnings: list[events.Warned] = msgspec.field(default_factory=list)
     finished: events.BuildFinished | None = None
 
     def take(self, event: Event) -> None:

@@ -13,8 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import BinaryIO, assert_never
+
+import msgspec
 
 from lamina.trace import events
 from lamina.trace.events import Event
@@ -31,8 +32,7 @@ MOST_HELD_BACK = 256 * 1024
 TAIL = 10
 
 
-@dataclass(slots=True)
-class _Amount:
+class _Amount(msgspec.Struct):
     """One measured part of a step, and what was last shown of it."""
 
     started: float
@@ -57,8 +57,7 @@ class _Amount:
         return " ".join(filter(None, [*parts, "done" if latest.done else ""]))
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(msgspec.Struct):
     """A step, and what of it has not been shown yet.
 
     `lines` are complete; the number says how much of the line has been written already.
@@ -69,12 +68,12 @@ class _Step:
     number: int
     name: str
     started: float
-    lines: list[tuple[bytes, int]] = field(default_factory=list)
+    lines: list[tuple[bytes, int]] = msgspec.field(default_factory=list)
     held_back: int = 0
     partial: bytes = b""
     written: int = 0
-    tail: deque[bytes] = field(default_factory=lambda: deque(maxlen=TAIL))
-    amounts: dict[str, _Amount] = field(default_factory=dict)
+    tail: deque[bytes] = msgspec.field(default_factory=lambda: deque(maxlen=TAIL))
+    amounts: dict[str, _Amount] = msgspec.field(default_factory=dict)
     finished: events.StepFinished | None = None
     updates: int = 0
     since: float = 0.0

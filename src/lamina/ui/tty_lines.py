@@ -15,7 +15,8 @@ The layout is that of BuildKit's terminal progress:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from lamina.trace.events import StepFinished
 from lamina.ui.board import TAIL, Board, Part, Row
@@ -29,8 +30,7 @@ BAR = 20
 SHORTEST_NAME = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Screen:
+class Screen(msgspec.Struct, frozen=True, kw_only=True):
     """`height` None: as many lines as there are. `fit` cuts and pads a text to so many cells."""
 
     width: int

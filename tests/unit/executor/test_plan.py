@@ -36,26 +36,36 @@ def spec(**others: object) -> ContainerSpec:
 
 def test_jobs_can_be_sent() -> None:
     """A job is made of what marshal knows, whatever mounts there are."""
-    job = plan.job(spec(mounts=MOUNTS, extra_hosts=(("a", "10.0.0.1"),)), staging="/s/root")
-    assert marshal.loads(marshal.dumps(job)) == job
+    job = plan.job(spec(mounts=MOUNTS, extra_hosts=(("a", "10.0.0.1"),)), state="/s")
+    assert marshal.loads(marshal.dumps(dict(job))) == job
 
 
 def test_defaults() -> None:
-    job = plan.job(spec(shm_size=0), staging="/s/root")
+    job = plan.job(spec(shm_size=0), state="/s")
     assert job["shm_size"] == 64 << 20
     assert job["hostname"] == "buildkitsandbox"
     assert job["env"] == [("PATH", plan.DEFAULT_PATH)]
+    assert (job["staging"], job["scratch"]) == ("/s/root", "/s/scratch")
     assert not job["read_only"]
     assert not job["private_network"]
     assert [mount["target"] for mount in job["mounts"]] == ["/etc/resolv.conf", "/etc/hosts"]
 
 
+def test_environment_of_terminals() -> None:
+    """TERM is set behind a terminal, as Docker does; what is given wins."""
+    job = plan.job(spec(), state="/s", terminal=True)
+    assert dict(job["env"])["TERM"] == "xterm"
+    process = Process(args=("sh",), env=(("TERM", "vt100"), ("PATH", "/x")))
+    job = plan.job(ContainerSpec(root=ROOT, process=process), state="/s", terminal=True)
+    assert dict(job["env"]) == {"TERM": "vt100", "PATH": "/x"}
+
+
 def test_read_only_roots() -> None:
     """A root without an upper directory, or one that is bound read-only, takes no writes."""
-    assert plan.job(spec(read_only=True), staging="/s")["read_only"]
+    assert plan.job(spec(read_only=True), state="/s")["read_only"]
     for root in (OverlayMount(lower=("/low",)), BindMount(source="/x", target="/")):
         container = ContainerSpec(root=root, process=Process(args=("sh",)), network=Network.NONE)
-        job = plan.job(container, staging="/s")
+        job = plan.job(container, state="/s")
         assert job["read_only"]
         assert job["private_network"]
 

@@ -164,3 +164,13 @@ def test_root_of_a_layer_that_says_nothing(stack: Callable[..., View]) -> None:
     root = view.lookup(b"/")
     assert root is not None
     assert root.mode == 0o1777
+
+
+def test_missing_layer_is_an_error(tmp_path: Path) -> None:
+    """A layer that was removed is never taken for an empty one."""
+    store = LayerStore(str(tmp_path / "store"))
+    with store.work() as work:
+        layer = store.publish(work, read_diff(work.diff).manifest)
+    store.remove(layer)
+    with pytest.raises(HostError, match="gone"):
+        View(store, [layer]).lookup(b"x")

@@ -37,7 +37,7 @@ class Bench:
     works: dict[str, Callable[[Running], bytes]] = field(default_factory=dict)
     records: dict[Digest, Stack] = field(default_factory=dict)
     seen: list[events.Event] = field(default_factory=list)
-    before_lock: Callable[[Digest], bool] = lambda key: False
+    before_lock: Callable[[Digest], None] = lambda key: None
 
     def provide(self, vertex: Vertex) -> Direct | Cached:
         return _Scratch() if isinstance(vertex.op, ScratchOp) else _Step(self, vertex.name)
@@ -46,6 +46,10 @@ class Bench:
         stack = self.records.get(key.digest)
         return stack, NeverBuilt() if stack is None else Hit(record=key.digest)
 
+    def find(self, key: CacheKey) -> tuple[Stack, Verdict] | None:
+        stack = self.records.get(key.digest)
+        return None if stack is None else (stack, Hit(record=key.digest))
+
     def add(self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float) -> bool:
         self.records[key.digest] = stack
         return False
@@ -53,8 +57,9 @@ class Bench:
     @contextlib.contextmanager
     def flight(
         self, key: Digest, *, waiting: Callable[[], None], cancelled: threading.Event
-    ) -> Iterator[bool]:
-        yield self.before_lock(key)
+    ) -> Iterator[None]:
+        self.before_lock(key)
+        yield
 
     def solve(self, *targets: Vertex, jobs: int = 4) -> list[Result]:
         solver = Solver(
@@ -174,11 +179,10 @@ def test_one_job_means_one_step_at_a_time(bench: Bench) -> None:
 
 
 def test_what_another_process_made_meanwhile_is_not_made_again(bench: Bench) -> None:
-    """After waiting for the lock of a key, the cache is asked once more."""
+    """With the lock of a key in hand, the cache is asked once more."""
 
-    def other_builder(key: Digest) -> bool:
+    def other_builder(key: Digest) -> None:
         bench.records[key] = (Layer(id=digest_of(b"theirs")),)
-        return True
 
     bench.before_lock = other_builder
     assert bench.solve(vertex("a")) == [(Layer(id=digest_of(b"theirs")),)]

@@ -60,21 +60,27 @@ def parse_flags(
         name = flag.removeprefix("--")
         kind = kinds.get(name)
         if kind is None:
-            raise UnknownFlag(did_you_mean(f"unknown flag: {flag}", name, kinds))
+            raise _at(UnknownFlag(did_you_mean(f"unknown flag: {flag}", name, kinds)), flag)
         if name in given and kind is not FlagKind.VALUES:
             raise InstructionError(f"duplicate flag specified: {flag}")
         if kind is FlagKind.SWITCH:
             text = _switch(flag, text, has_value=bool(equals))
         elif not equals:
-            raise InstructionError(f"missing a value on flag: {flag}")
+            raise _at(InstructionError(f"missing a value on flag: {flag}"), flag)
         given[name] = (*given.get(name, ()), text)
     return Flags(given=given)
 
 
 def _switch(flag: str, text: str, *, has_value: bool) -> str:
     if has_value and not text:
-        raise InstructionError(f"missing a value on flag: {flag}")
+        raise _at(InstructionError(f"missing a value on flag: {flag}"), flag)
     state = text.lower() or "true"
     if state not in ("true", "false"):
-        raise InstructionError(f"expecting boolean value for flag {flag}, not: {text}")
+        problem = InstructionError(f"expecting boolean value for flag {flag}, not: {text}")
+        raise _at(problem, text)
     return state
+
+
+def _at(problem: InstructionError, word: str) -> InstructionError:
+    problem.word = word
+    return problem

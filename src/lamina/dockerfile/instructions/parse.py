@@ -20,7 +20,7 @@ from lamina.dockerfile.parser import parse_syntax
 from lamina.dockerfile.problems import InstructionError, UnknownInstruction
 from lamina.dockerfile.suggest import did_you_mean
 from lamina.dockerfile.syntax import Instruction, Syntax
-from lamina.source import SourceFile
+from lamina.source import SourceFile, Span
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE)
@@ -67,12 +67,14 @@ def parse_instruction(node: Instruction) -> c.Stage | c.Command:
                 (name.upper() for name in _PARSERS),
                 ignore_case=True,
             ),
-            span=node.code,
+            span=Span(node.code.file, node.code.start, node.code.start + len(node.keyword)),
         )
+    if "\0" in node.original:
+        raise InstructionError("an instruction cannot hold a NUL byte", span=node.code)
     try:
         return parser(node)
     except InstructionError as error:
-        error.span = error.span or node.code
+        error.place(node.code)
         raise
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from msgspec.structs import replace
@@ -34,6 +34,7 @@ class SourceNotFound(UserError):
     def __init__(self, message: str, *, path: str, hint: str | None) -> None:
         super().__init__(message, hint=hint)
         self.path = path
+        self.word = path
 
 
 @runtime_checkable
@@ -118,7 +119,8 @@ class _Selecting:
     def _completed(self, items: list[Item]) -> tuple[Item, ...]:
         """With digests, and with those that are the same file joined."""
         entries = self._tree.digests(item.entry for item in items)
-        same = _same_files(self._tree, items)
+        filtered = self._include is not None or self._exclude is not None
+        same = _same_files(self._tree, items, filtered=filtered)
         done: list[Item] = []
         for item, entry in zip(items, entries, strict=True):
             first = same.get(item.target)
@@ -194,13 +196,15 @@ def _may_hold(include: Directory | None, exclude: Directory | None) -> bool:
     return any(not patterns[index].exclusion for index in include.open)
 
 
-def _same_files(tree: Tree, items: list[Item]) -> dict[bytes, bytes]:
+def _same_files(tree: Tree, items: list[Item], *, filtered: bool) -> dict[bytes, bytes]:
     """For the targets that repeat a file of an earlier one: the earlier target."""
     first: dict[object, bytes] = {}
     same: dict[bytes, bytes] = {}
-    has_links = any(item.entry.kind is Kind.HARDLINK for item in items)
+    key_of = _file_keys(tree, items, filtered=filtered)
+    if key_of is None:
+        return same
     for item in items:
-        key = _file_key(tree, item.entry, has_links=has_links)
+        key = key_of(item.entry)
         if key is None:
             continue
         earlier = first.setdefault(key, item.target)
@@ -209,14 +213,30 @@ def _same_files(tree: Tree, items: list[Item]) -> dict[bytes, bytes]:
     return same
 
 
-def _file_key(tree: Tree, entry: Entry, *, has_links: bool) -> object:
-    if entry.kind is Kind.HARDLINK:
-        return entry.link
-    if entry.kind is not Kind.FILE:
-        return None
+def _file_keys(
+    tree: Tree, items: list[Item], *, filtered: bool
+) -> Callable[[Entry], object] | None:
+    """What is equal for all names of a file, None where there is only one.
+
+    A walk gives HARDLINKs. Where it was not a walk that found the files, the disk has to be asked.
+    """
     if isinstance(tree, Linking):
-        return tree.same_file(entry.path)
-    return entry.path if has_links else None
+        same_file = tree.same_file
+        return lambda entry: same_file(entry.path) if entry.kind is Kind.FILE else None
+    if filtered:
+        return lambda entry: _inode(tree.host_path(entry.path)) if _is_file(entry) else None
+    if any(item.entry.kind is Kind.HARDLINK for item in items):
+        return lambda entry: (entry.link or entry.path) if _is_file(entry) else None
+    return None
+
+
+def _is_file(entry: Entry) -> bool:
+    return entry.kind is Kind.FILE or entry.kind is Kind.HARDLINK
+
+
+def _inode(path: bytes) -> tuple[int, int] | None:
+    status = os.lstat(path)
+    return (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
 
 
 def _why_missing(tree: Tree, path: bytes) -> str | None:
@@ -235,5 +255,11 @@ def _why_missing(tree: Tree, path: bytes) -> str | None:
                 return None
             return f"did you mean {shown(b'/'.join([*walked, os.fsencode(meant)]))}?"
         walked.append(part)
+        link = tree.lookup(b"/".join(walked), follow=False)
         here = tree.lookup(b"/".join(walked))
+        if here is None and link is not None and link.kind is Kind.SYMLINK:
+            return (
+                f"{shown(link.path)} is a symlink to {os.fsdecode(link.link)}, "
+                "which leads to nothing within the tree that is copied from"
+            )
     return None

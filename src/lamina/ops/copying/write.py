@@ -28,7 +28,7 @@ from lamina.layer.tree import Tree
 from lamina.layer.unpack import unpack_archive
 from lamina.layer.writing import Note
 from lamina.ops.copying.chmod import ModeChange, parse_mode_change
-from lamina.ops.copying.content import fill, open_source
+from lamina.ops.copying.content import Reader
 from lamina.ops.copying.draft import Draft, disk_errors
 from lamina.ops.copying.selection import Item, Match, Selection, shown
 from lamina.ops.copying.users import Owner, find_owner
@@ -108,7 +108,8 @@ class _Writing:
                 data = data[os.write(descriptor, data) :]
 
     def copy(self, match: Match, selection: Selection) -> None:
-        if selection.source.unpack and self._unpack(match, selection.tree):
+        reader = Reader(selection.tree)
+        if selection.source.unpack and self._unpack(match, reader):
             return
         is_directory = match.entry.kind is Kind.DIRECTORY
         if is_directory and not selection.source.wildcards:
@@ -125,7 +126,7 @@ class _Writing:
             elif item.entry.kind is Kind.FILE:
                 entry = self._attributed(item.entry, path)
                 with self._draft.new_file(entry) as descriptor:
-                    fill(descriptor, selection.tree, item.entry)
+                    reader.copy(item.entry, descriptor)
             else:
                 self._draft.put_other(self._attributed(item.entry, path))
 
@@ -196,11 +197,11 @@ class _Writing:
 
     # Archives
 
-    def _unpack(self, match: Match, tree: Tree) -> bool:
+    def _unpack(self, match: Match, reader: Reader) -> bool:
         """Unpacks what was named, if it is an archive."""
         if match.entry.kind is not Kind.FILE and match.entry.kind is not Kind.HARDLINK:
             return False
-        with os.fdopen(open_source(tree, match.entry.path), "rb", buffering=0) as file:
+        with os.fdopen(reader.open(match.entry.path), "rb", buffering=0) as file:
             archive = open_archive(file)
             if archive is None:
                 return False
