@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import struct
 from dataclasses import dataclass
 
 import msgspec
@@ -32,8 +33,13 @@ _SECOND_NS = 1_000_000_000
 # More forgotten files than these in an index are dropped when it is written.
 _SPARE_RECORDS = 5_000
 
-Stamp = tuple[int, int, int, int, int]
-"""Size, mtime, ctime (in nanoseconds), inode and device: equal stamps mean the same content."""
+Stamp = bytes
+"""Size, mtime, ctime (in nanoseconds), inode and device: equal stamps mean the same content.
+
+Packed, because a large context has very many of them.
+"""
+
+_PACKED = struct.Struct("<qqqQQ")
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
@@ -61,7 +67,7 @@ class Counters:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    return (
+    return _PACKED.pack(
         status.st_size,
         status.st_mtime_ns,
         status.st_ctime_ns,
@@ -72,9 +78,10 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 def settled(stamp: Stamp, read_ns: int) -> bool:
     """Whether a change after `read_ns` (when the file was read) is sure to change the stamp."""
-    _, mtime, ctime, _, _ = stamp
+    _, mtime, ctime, _, _ = _PACKED.unpack(stamp)
     coarse = mtime % _SECOND_NS == 0 and ctime % _SECOND_NS == 0
-    return max(mtime, ctime) < read_ns - (_COARSE_NS if coarse else _TICK_NS)
+    granularity = _COARSE_NS if coarse else _TICK_NS
+    return bool(max(mtime, ctime) < read_ns - granularity)
 
 
 def index_file(directory: str, root: str) -> str:

@@ -7,6 +7,7 @@ import datetime
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
@@ -36,7 +37,7 @@ from lamina.oci.platform import Platform, host_platform, parse_platform
 from lamina.ops.copying.select import SourceNotFound
 from lamina.ops.stacks import Stacks
 from lamina.solver.solver import Solver
-from lamina.trace.recorder import Recorder, Watcher
+from lamina.trace.recorder import Recorder, Step, Watcher
 
 
 def run_build(
@@ -203,9 +204,7 @@ class _Build(msgspec.Struct):
                     epoch=epoch,
                     multi_platform=len(self.platforms) > 1,
                     stdout=stdout,
-                    progress=lambda what, now, total: step.progress(
-                        what, now, total, unit=_unit(what), done=now == total
-                    ),
+                    progress=partial(_tell, step),
                 )
                 results.append(exporter.export(images, context))
         return results
@@ -261,9 +260,10 @@ class _Build(msgspec.Struct):
         return path, open(path, "ab")
 
 
-def _unit(what: str) -> str:
-    """Outputs count bytes where they write a file, and pieces elsewhere."""
-    return "bytes" if what.startswith(("sending", "copying")) else ""
+def _tell(step: Step, what: str, now: int, total: int) -> None:
+    """The progress of an output: bytes, or a single piece, whose end alone is worth a line."""
+    if total > 1 or now:
+        step.progress(what, now, total, unit="bytes" if total > 1 else "", done=now == total)
 
 
 def _context_name(name: str) -> str:

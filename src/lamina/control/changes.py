@@ -14,7 +14,7 @@ from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import LoweringRequest
 from lamina.dockerfile.suggest import nearest
 from lamina.errors import UsageError, UserError
-from lamina.graph.ops import ScratchOp
+from lamina.graph.ops import HttpOp, LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform
@@ -82,4 +82,7 @@ class _Standing:
         return self._base
 
     def named_context(self, name: str, platform: Platform) -> Base | None:
+        return None
+
+    def modified(self, source: HttpOp | LocalOp) -> int | None:
         return None

@@ -39,8 +39,7 @@ from lamina.solver.port import Cached, Direct, Provider
 
 
 def choose_executor(isolation: str, store: Store) -> Executor:
-    """`default` is the embedded driver; `oci` the first OCI runtime that works. Raises UsageError.
-    """
+    """`default` is the embedded driver; `oci` the first OCI runtime that works. Raises UsageError."""
     state = store.folder("executor")
     match isolation:
         case "default" | "namespaces":

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.context.statindex import Record, Stamp, StatIndex, index_file, settled
+from lamina.context.statindex import Record, Stamp, StatIndex, index_file, settled, stamp_of
 
-STAMP: Stamp = (3, 100, 100, 7, 1)
+
+def stamp(
+    size: int = 3, mtime: int = 100, ctime: int = 100, inode: int = 7, device: int = 1
+) -> Stamp:
+    values = {"st_mtime_ns": mtime, "st_ctime_ns": ctime}
+    return stamp_of(os.stat_result((0, inode, device, 1, 0, 0, size, 0, 0, 0), values))
+
+
+STAMP = stamp()
 LONG_AFTER = 10**18
 SECOND = 10**9
 
 
-def record(stamp: Stamp = STAMP, digest: bytes = b"d" * 32) -> Record:
-    return Record(stamp, digest, ((b"user.x", b"y"),))
+def record() -> Record:
+    return Record(STAMP, b"d" * 32, ((b"user.x", b"y"),))
 
 
 def test_a_record_outlives_the_process(tmp_path: Path) -> None:
@@ -26,10 +35,8 @@ def test_a_record_outlives_the_process(tmp_path: Path) -> None:
     index.save()
     again = StatIndex(str(tmp_path / "deep" / "index"))
     assert again.find(b"a\xff", STAMP) == record()
-    for position in range(5):
-        other = list(STAMP)
-        other[position] += 1
-        assert again.find(b"a\xff", (other[0], other[1], other[2], other[3], other[4])) is None
+    for other in (stamp(4), stamp(3, 101), stamp(ctime=101), stamp(inode=8), stamp(device=2)):
+        assert again.find(b"a\xff", other) is None
     assert again.find(b"b", STAMP) is None
 
 
@@ -97,18 +104,17 @@ def test_forgotten_files_do_not_pile_up(tmp_path: Path) -> None:
 @given(read=st.integers(10**12, 10**19), age=st.integers(0, 10**10), change=st.integers(0, 10**7))
 def test_a_settled_stamp_cannot_be_had_again(read: int, age: int, change: int) -> None:
     """Whoever changes a file after it was read gives it another ctime, ticks of 10 ms included."""
-    stamp: Stamp = (1, read - age, read - age, 1, 1)
     changed_at = read + 1 + change
     tick = changed_at - changed_at % 10_000_000
-    if settled(stamp, read):
-        assert tick > stamp[2]
+    if settled(stamp(1, read - age, read - age), read):
+        assert tick > read - age
 
 
 @given(read=st.integers(10, 10**9), age=st.integers(0, 5))
 def test_whole_seconds_are_not_trusted_for_two(read: int, age: int) -> None:
     """File systems that count in seconds, or in twos of them, need as long to settle."""
-    stamp: Stamp = (1, (read - age) * SECOND, (read - age) * SECOND, 1, 1)
-    assert settled(stamp, read * SECOND) == (age > 2)
+    time = (read - age) * SECOND
+    assert settled(stamp(1, time, time), read * SECOND) == (age > 2)
 
 
 def test_every_context_has_its_own_index(tmp_path: Path) -> None:
