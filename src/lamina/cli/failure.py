@@ -21,18 +21,22 @@ def as_lamina_error(error: Exception, session: Session) -> LaminaError:
     """The error itself where it is one of ours."""
     match error:
         case LaminaError():
+            cause = error.__cause__
+            if error.hint is None and isinstance(cause, OSError) and cause.errno in _FULL:
+                error.hint = _room(session)
             return error
         case MemoryError():
             return HostError("out of memory", hint="fewer steps at once: --jobs 1")
         case OSError(errno=number) if number in _FULL:
-            return HostError(
-                f"no space left on device{_place(error)}",
-                hint=f"make room, or put the store elsewhere with --root (it is {session.root})",
-            )
+            return HostError(f"no space left on device{_place(error)}", hint=_room(session))
         case OSError(errno=number) if number in _HOST:
             return HostError(f"{error.strerror}{_place(error)}")
         case _:
             return _internal(error, session)
+
+
+def _room(session: Session) -> str:
+    return f"make room, or put the store elsewhere with --root (it is {session.root})"
 
 
 def _place(error: OSError) -> str:

@@ -67,17 +67,23 @@ class Counters:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    return _PACKED.pack(
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_ino,
-        status.st_dev,
-    )
+    """b"" for times beyond the year 2262: such a file is read every time."""
+    try:
+        return _PACKED.pack(
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+            status.st_dev,
+        )
+    except struct.error:
+        return b""
 
 
 def settled(stamp: Stamp, read_ns: int) -> bool:
     """Whether a change after `read_ns` (when the file was read) is sure to change the stamp."""
+    if not stamp:
+        return False
     _, mtime, ctime, _, _ = _PACKED.unpack(stamp)
     coarse = mtime % _SECOND_NS == 0 and ctime % _SECOND_NS == 0
     granularity = _COARSE_NS if coarse else _TICK_NS

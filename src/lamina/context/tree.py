@@ -221,14 +221,7 @@ class ContextTree:
         try:
             descriptor = self._descent.directory(path)
             with os.scandir(descriptor) as scan:
-                found = [
-                    (os.fsencode(item.name), item.stat(follow_symlinks=False)) for item in scan
-                ]
-            links = {
-                name: os.readlink(name, dir_fd=descriptor)
-                for name, status in found
-                if stat.S_ISLNK(status.st_mode)
-            }
+                found, links = _seen(scan, descriptor)
         except OSError as error:
             name = os.fsdecode(path) or "."
             raise HostError(f"cannot read {name} in the build context: {error.strerror}") from error
@@ -272,6 +265,24 @@ class ContextTree:
         if self._keep_owners:
             return replace(entry, uid=status.st_uid, gid=status.st_gid)
         return entry
+
+
+def _seen(
+    scan: Iterable[os.DirEntry[str]], directory: int
+) -> tuple[list[tuple[bytes, os.stat_result]], dict[bytes, bytes]]:
+    """What is in a directory, and where its symlinks lead; without what goes away meanwhile."""
+    found: list[tuple[bytes, os.stat_result]] = []
+    links: dict[bytes, bytes] = {}
+    for item in scan:
+        name = os.fsencode(item.name)
+        try:
+            status = item.stat(follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                links[name] = os.readlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            continue
+        found.append((name, status))
+    return found, links
 
 
 def _by_name(item: tuple[bytes, os.stat_result]) -> bytes:

@@ -257,7 +257,7 @@ class _Build(msgspec.Struct):
 
     def _log(self, step: int) -> tuple[str, BinaryIO]:
         path = f"{self.logs}/{step}.log"
-        return path, open(path, "ab")
+        return path, open(path, "ab", buffering=0)
 
 
 def _tell(step: Step, what: str, now: int, total: int) -> None:

@@ -71,9 +71,7 @@ class _Lowering:
             build_args=request.build_args,
             lexer=self.lexer,
         )
-        self.epoch = resolve_epoch(
-            request, arguments, self.stages, lexer=self.lexer, bases=bases
-        )
+        self.epoch = resolve_epoch(request, arguments, self.stages, lexer=self.lexer, bases=bases)
         arguments = self._with_epoch(arguments)
         request = replace(request, build_args=self._with_epoch(request.build_args))
         self.request = request

@@ -6,7 +6,7 @@ import os
 import resource
 from typing import assert_never
 
-from lamina.errors import UsageError
+from lamina.errors import UsageError, UserError
 from lamina.executor import etcfiles
 from lamina.executor.spec import (
     BindMount,
@@ -72,8 +72,11 @@ def make_places(state: str) -> None:
 def job(spec: ContainerSpec, *, state: str, terminal: bool = False) -> Job:
     """The job for `spec`, with the places below `state`.
 
-    Raises UsageError for an unknown limit.
+    Raises UsageError for an unknown limit, and UserError for a mount over the root.
     """
+    for each in spec.mounts:
+        if os.path.normpath("/" + each.target.lstrip("/")) == "/":
+            raise UserError("invalid mount target /", hint="Mount to a directory below it.")
     process, root = spec.process, spec.root
     bound_read_only = isinstance(root, BindMount) and root.read_only
     layers_alone = isinstance(root, OverlayMount) and root.upper is None

@@ -20,7 +20,8 @@ class Network(enum.Enum):
 class OverlayMount(msgspec.Struct, frozen=True, kw_only=True):
     """Unpacked layers, highest first, under a writable directory.
 
-    `upper` and `work` are on one file system; both None makes the mount read-only.
+    `upper` and `work` are on one file system, and no mount has used `work` before; both None makes
+    the mount read-only. As the root, the mode and owner of `upper` are those of the container's /.
     With `subpath` (absolute, resolved inside the mounted tree) only that directory or file of it is
     shown at `target`; the rest of the tree is nowhere to be seen.
     """

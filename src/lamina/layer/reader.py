@@ -9,8 +9,9 @@ See POSIX.1-2017 (pax), tar.h of GNU tar ("struct sparse_header"), and star(4) f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from lamina.errors import UserError
 from lamina.fs.copyfile import Hash
@@ -37,8 +38,7 @@ class Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-@dataclass(slots=True)
-class Member:
+class Member(msgspec.Struct):
     """One member as the tar has it. `kind` is the type flag; `stored` the bytes that follow it.
 
     `size` is that of the file; a sparse file has less in the tar, and a `sparse` map.

@@ -11,9 +11,9 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from lamina.errors import HostError
@@ -28,8 +28,7 @@ _SMALL: Final = 256 * 1024
 _ROOT: Final = Entry(path=b"", kind=Kind.DIRECTORY, mode=0o755)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diff:
+class Diff(msgspec.Struct, frozen=True, kw_only=True):
     """What is in an upper directory.
 
     `dropped` are the paths that are there and not in the layer: directories in which nothing

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.overlay import is_kept
@@ -46,8 +47,7 @@ class MalformedArchive(MalformedTar):
     """An archive to be unpacked that cannot be read, or that holds what it must not hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unpacked:
+class Unpacked(msgspec.Struct, frozen=True, kw_only=True):
     """What was unpacked. `diff_id` and `size` are those of the tar stream.
 
     `notes` say what this machine did not let us set on disk; the manifest has it right.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from lamina.fs.remove import remove_tree
 from lamina.layer.entry import Entry, Kind
@@ -24,8 +25,7 @@ _REFUSED: Final = (errno.EPERM, errno.EINVAL, errno.EOVERFLOW, errno.ENOTSUP, er
 _DEVICES: Final = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(msgspec.Struct, frozen=True, kw_only=True):
     """What the disk does not have of a file: `owner`, `device`, or an attribute's name."""
 
     path: bytes

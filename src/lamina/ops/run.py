@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -36,6 +36,8 @@ from lamina.ops.secrets import Agents, Secrets
 from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
 from lamina.solver.port import Cached, Result, Running
 
+_STRICTEST = (m.Sharing.LOCKED, m.Sharing.PRIVATE, m.Sharing.SHARED)
+_ROOM = 64 * 1024  # bytes; less than that is a full disk
 _MISSING = "no such file or directory"
 _NO_SHELL = (
     "the image has no {shell}: set another with SHELL, or write the command without a shell, "
@@ -128,7 +130,9 @@ class Run(Cached):
         with log:
 
             def output(stream: int, data: bytes) -> None:
-                log.write(data)
+                # A full disk makes the step fail by itself: that is what the user must hear.
+                with suppress(OSError):
+                    log.write(data)
                 running.step.output(stream, data)
 
             try:
@@ -150,7 +154,7 @@ class Run(Cached):
             f"process {json.dumps(command, ensure_ascii=False)} did not complete "
             f"successfully: {reason}",
             exit_status=status.code,
-            hint=f"its whole output is in {path}",
+            hint=_full(spec.root) or f"its whole output is in {path}",
         )
 
     def _mounts(
@@ -158,6 +162,7 @@ class Run(Cached):
     ) -> tuple[tuple[Mount, ...], list[tuple[str, str]]]:
         """The mounts for the sandbox, and the variables that some of them set."""
         mounts: list[Mount] = []
+        folders: dict[str, str] = {}
         variables: list[tuple[str, str]] = []
         for mount in self._in_lock_order(self.op.mounts):
             match mount:
@@ -165,7 +170,15 @@ class Run(Cached):
                     source = _stack(inputs[mount.input])
                     mounts.append(self.workshop.binder.mount(mount, source, held))
                 case m.CacheMount():
-                    mounts.append(self._cache(mount, inputs, running, held))
+                    if mount.id not in folders:
+                        folders[mount.id] = self._cache(mount, inputs, running, held)
+                    mounts.append(
+                        BindMount(
+                            source=folders[mount.id],
+                            target=mount.target,
+                            read_only=mount.read_only,
+                        )
+                    )
                 case m.TmpfsMount():
                     mounts.append(TmpfsMount(target=mount.target, size=mount.size))
                 case m.SecretMount():
@@ -187,12 +200,21 @@ class Run(Cached):
 
     @staticmethod
     def _in_lock_order(mounts: Sequence[m.Mount]) -> list[m.Mount]:
-        """Cache mounts sorted by id: two steps that lock the same ones never wait for each other."""
-        return sorted(mounts, key=lambda each: each.id if isinstance(each, m.CacheMount) else "")
+        """Cache mounts sorted by id: two steps that lock the same ones never wait for each other.
+
+        Of several with one id, the strictest comes first: the step has one folder for all of them.
+        """
+
+        def rank(mount: m.Mount) -> tuple[str, int]:
+            if not isinstance(mount, m.CacheMount):
+                return "", 0
+            return mount.id, _STRICTEST.index(mount.sharing)
+
+        return sorted(mounts, key=rank)
 
     def _cache(
         self, mount: m.CacheMount, inputs: Sequence[Result], running: Running, held: ExitStack
-    ) -> BindMount:
+    ) -> str:
         folder = held.enter_context(
             self.workshop.cache_mounts.use(
                 mount,
@@ -202,7 +224,7 @@ class Run(Cached):
                 cancelled=running.cancelled,
             )
         )
-        return BindMount(source=folder.path, target=mount.target, read_only=mount.read_only)
+        return folder.path
 
     def _fill(self, mount: m.CacheMount, inputs: Sequence[Result], directory: str) -> None:
         """Give a new cache mount the content that its `from` and `source` say."""
@@ -210,6 +232,15 @@ class Run(Cached):
             return
         tree = self.workshop.binder.stacks.view(_stack(inputs[mount.input]))
         copy_out(tree, os.fsencode(mount.source), directory)
+
+
+def _full(root: OverlayMount | BindMount) -> str | None:
+    """That the disk under a step's tree has no room left, which a program may not say."""
+    place = root.upper if isinstance(root, OverlayMount) else root.source
+    room = os.statvfs(place or "/")
+    if room.f_bavail * room.f_frsize >= _ROOM:
+        return None
+    return f"the disk that holds the store is full: {place}"
 
 
 def _check_texts(process: Process) -> None:

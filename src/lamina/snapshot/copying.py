@@ -13,10 +13,10 @@ import os
 import stat
 import time
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import msgspec
 from msgspec.structs import replace
 
 from lamina.fs.copyfile import copy_content, hash_content
@@ -33,8 +33,7 @@ Stamp = tuple[int, int]
 """The inode of a file, and the time (ns) it was last changed in any way."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyingSnapshotter:
+class CopyingSnapshotter(msgspec.Struct, frozen=True):
     """Copies of the layers of `store`; `hash_pool` hashes large files."""
 
     store: LayerStore

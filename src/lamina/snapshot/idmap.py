@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 _ALL: Final = 1 << 32
 
@@ -11,8 +12,7 @@ Ranges = tuple[tuple[int, int], ...]
 """First id inside, and how many."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdMaps:
+class IdMaps(msgspec.Struct, frozen=True, kw_only=True):
     users: Ranges
     groups: Ranges
 

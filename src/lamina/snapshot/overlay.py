@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from lamina.layer.stack import Stack
 from lamina.layer.writing import DiffWriter
@@ -19,8 +20,7 @@ from lamina.snapshot.store import LayerStore, WorkDir
 from lamina.snapshot.view import View
 
 
-@dataclass(frozen=True, slots=True)
-class OverlaySnapshotter:
+class OverlaySnapshotter(msgspec.Struct, frozen=True):
     """Layers of `store` under an upper directory; `hash_pool` hashes large files."""
 
     store: LayerStore

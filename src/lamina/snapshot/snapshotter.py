@@ -13,9 +13,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
+
+import msgspec
 
 from lamina.errors import HostError
 from lamina.layer.overlay import clear_opaque
@@ -26,8 +27,7 @@ from lamina.snapshot.store import LayerStore, WorkDir
 from lamina.snapshot.view import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlayRoot:
+class OverlayRoot(msgspec.Struct, frozen=True, kw_only=True):
     """A tree to be mounted: `lower` directories, highest first, under the writable `upper`."""
 
     lower: tuple[str, ...]
@@ -35,8 +35,7 @@ class OverlayRoot:
     work: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainRoot:
+class PlainRoot(msgspec.Struct, frozen=True, kw_only=True):
     """A tree that is there already, at `path`."""
 
     path: str

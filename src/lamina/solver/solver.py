@@ -118,7 +118,8 @@ class Solver:
             stack, verdict = self._look_up(vertex, key)
         except Exception as error:
             step.finish(error=str(error) or type(error).__name__)
-            raise _placed(error, vertex) from None
+            _place(error, vertex)
+            raise
         except BaseException:
             step.finish(error=CANCELED, canceled=True)
             raise
@@ -204,7 +205,8 @@ class Solver:
     def _finish(self, state: _State, done: _Done) -> None:
         del state.running[done.vertex]
         if done.error is not None:
-            raise _placed(done.error, done.vertex)
+            _place(done.error, done.vertex)
+            raise done.error
         assert done.result is not None
         self._solved(state, done.vertex, done.result)
 
@@ -240,8 +242,7 @@ def _plan(targets: Sequence[Vertex]) -> _State:
     return state
 
 
-def _placed(error: BaseException, vertex: Vertex) -> BaseException:
-    """The error with the place of its instruction."""
+def _place(error: BaseException, vertex: Vertex) -> None:
+    """Give the error the place of its instruction."""
     if isinstance(error, LaminaError):
         error.place(vertex.span)
-    return error

@@ -54,6 +54,18 @@ def mount_points_leave_no_trace(rig: Rig) -> None:
     assert (rig.base / "usr/share").stat().st_mtime_ns == before
 
 
+def dangling_links_are_mounted_where_they_lead(rig: Rig) -> None:
+    """As in images of systemd, whose /etc/resolv.conf points to a file that nobody has made."""
+    base = rig.directory()
+    (base / "bin").mkdir()
+    os.link(rig.base / "bin/busybox", base / "bin/busybox")
+    (base / "etc").mkdir()
+    (base / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    ran = rig.run("/bin/busybox", "cat", "/etc/resolv.conf", base=base)
+    assert b"nameserver" in ran.succeeded()
+    assert set(os.listdir(ran.upper)) == ALWAYS, os.listdir(ran.upper)
+
+
 def times_around_mount_points_are_kept(rig: Rig) -> None:
     """A directory of the image in which a mount point was made keeps its time."""
     base = rig.directory()
@@ -203,6 +215,7 @@ CHECKS: tuple[Check, ...] = (
     bind_mounts_show_files_and_directories,
     hidden_content_comes_back,
     mount_points_leave_no_trace,
+    dangling_links_are_mounted_where_they_lead,
     times_around_mount_points_are_kept,
     existing_mount_points_are_not_copied,
     mounts_nest_in_order,

@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from lamina.errors import UsageError
+from lamina.errors import UsageError, UserError
 from lamina.executor import plan
 from lamina.executor.spec import (
     BindMount,
@@ -22,7 +22,6 @@ from lamina.executor.spec import (
 
 ROOT = OverlayMount(lower=("/low",), upper="/up", work="/work")
 MOUNTS = (
-    ROOT,
     OverlayMount(lower=("/a", "/b"), target="/m", subpath="/sub"),
     BindMount(source="/s", target="/t"),
     TmpfsMount(target="/tmp", size=5),
@@ -38,6 +37,12 @@ def test_jobs_can_be_sent() -> None:
     """A job is made of what marshal knows, whatever mounts there are."""
     job = plan.job(spec(mounts=MOUNTS, extra_hosts=(("a", "10.0.0.1"),)), state="/s")
     assert marshal.loads(marshal.dumps(dict(job))) == job
+
+
+@pytest.mark.parametrize("target", ["/", "", "//", "/a/..", "."])
+def test_nothing_is_mounted_over_the_root(target: str) -> None:
+    with pytest.raises(UserError, match="invalid mount target"):
+        plan.job(spec(mounts=(TmpfsMount(target=target),)), state="/s")
 
 
 def test_defaults() -> None:
