@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
 
 import msgspec
 
@@ -57,8 +56,7 @@ class _Stored(msgspec.Struct, array_like=True):
     records: dict[bytes, Record]
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(msgspec.Struct):
     """What the scan of a context cost."""
 
     files_stat: int = 0

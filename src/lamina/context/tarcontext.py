@@ -7,8 +7,9 @@ archive, everything else is the text of a Dockerfile.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from lamina.context.archive import Peeked, Source, is_compressed, open_archive
 from lamina.errors import UserError
@@ -18,15 +19,13 @@ _MAGIC: Final = 6
 _LARGEST_DOCKERFILE: Final = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(msgspec.Struct, frozen=True):
     """A tar to be unpacked; `stream` gives it uncompressed."""
 
     stream: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Dockerfile:
+class Dockerfile(msgspec.Struct, frozen=True):
     """The text of a Dockerfile."""
 
     content: bytes

@@ -9,9 +9,9 @@ import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from lamina.context.descent import Descent
@@ -64,8 +64,7 @@ class Ignore(Protocol):
     def walk(self) -> IgnoreDirectory: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
+class _Listing(msgspec.Struct, frozen=True):
     """What a directory holds, by name in sorted order, and the lines that hide other names."""
 
     entries: dict[bytes, Entry]

@@ -12,10 +12,11 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+import msgspec
 
 from lamina.errors import HostError, RemoteError, UserError
 from lamina.oci.digest import Digest, digest_from
@@ -41,16 +42,14 @@ class DigestMismatch(UserError):
     """A downloaded file is not the one that `--checksum` names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validators:
+class Validators(msgspec.Struct, frozen=True, kw_only=True):
     """What a server says that tells one version of a file from another; "" for what it does not."""
 
     etag: str = ""
     last_modified: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Downloaded:
+class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     """A file as it came: 0600, dated as the server dates it, else with the time 0."""
 
     path: str
@@ -60,8 +59,7 @@ class Downloaded:
     validators: Validators
 
 
-@dataclass(frozen=True, slots=True)
-class Unchanged:
+class Unchanged(msgspec.Struct, frozen=True):
     """The file is still the one that the validators are of."""
 
 

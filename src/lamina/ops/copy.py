@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from lamina.cache.index import Index
 from lamina.cachekey.key import CacheKey, Listing, Part
@@ -26,15 +25,15 @@ from lamina.solver.port import Cached, Result, Running
 _MEMO = "selection"
 
 
-@dataclass(slots=True)
 class Copy(Cached):
     """One COPY or ADD. `base` says that the input below it is an image as it was resolved."""
 
-    op: CopyOp
-    stacks: Stacks
-    index: Index
-    base: bool
-    _selected: dict[TreeSource, Selection] = field(default_factory=dict)
+    def __init__(self, op: CopyOp, stacks: Stacks, index: Index, base: bool) -> None:
+        self.op = op
+        self.stacks = stacks
+        self.index = index
+        self.base = base
+        self._selected: dict[TreeSource, Selection] = {}
 
     def key(self, inputs: Sequence[Result]) -> CacheKey:
         below = inputs[0]

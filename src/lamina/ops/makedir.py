@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lamina.cachekey.key import CacheKey, Part
 from lamina.graph.ops import MakeDirOp
@@ -16,13 +15,13 @@ from lamina.ops.stacks import Stacks
 from lamina.solver.port import Cached, Result, Running
 
 
-@dataclass(frozen=True, slots=True)
 class MakeDir(Cached):
     """One WORKDIR. `base` says that the input below it is an image as it was resolved."""
 
-    op: MakeDirOp
-    stacks: Stacks
-    base: bool
+    def __init__(self, op: MakeDirOp, stacks: Stacks, base: bool) -> None:
+        self.op = op
+        self.stacks = stacks
+        self.base = base
 
     def key(self, inputs: Sequence[Result]) -> CacheKey:
         below = inputs[0]

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import msgspec
@@ -60,13 +59,13 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     log: Callable[[int], tuple[str, BinaryIO]]
 
 
-@dataclass(frozen=True, slots=True)
 class Run(Cached):
     """One RUN step. `base` says that the input below it is an image as it was resolved."""
 
-    op: ExecOp
-    workshop: Workshop
-    base: bool
+    def __init__(self, op: ExecOp, workshop: Workshop, base: bool) -> None:
+        self.op = op
+        self.workshop = workshop
+        self.base = base
 
     def key(self, inputs: Sequence[Result]) -> CacheKey:
         """Never part of the key: values of secrets, contents of cache mounts, their ids and

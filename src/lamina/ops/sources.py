@@ -5,26 +5,24 @@ merge.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lamina.layer.stack import Stack
 from lamina.layer.tree import Tree
 from lamina.solver.port import Direct, Result, Running
 
 
-@dataclass(frozen=True, slots=True)
 class Given(Direct):
     """A result that is known without work: `scratch`, the layers of a resolved image, a local
     tree.
     """
 
-    result: Stack | Tree
+    def __init__(self, result: Stack | Tree) -> None:
+        self.result = result
 
     def solve(self, inputs: Sequence[Result], running: Running) -> Result:
         return self.result
 
 
-@dataclass(frozen=True, slots=True)
 class Merge(Direct):
     """COPY --link: the second input's layers on those of the first."""
 
