@@ -4,7 +4,7 @@
     ├── UserError        1  the Dockerfile, the context, the flags
     │   ├── UsageError   2  a flag, or a value of one
     │   └── StepFailed   3  a RUN step ended with a failure
-    ├── RemoteError      4  a registry or a web server; `retryable` says whether trying again may help
+    ├── RemoteError      4  a registry or a web server; `retryable`: trying again may help
     ├── HostError        5  this machine: kernel, disk, permissions, a damaged store
     └── InternalError   70  our bug
 

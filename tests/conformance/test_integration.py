@@ -22,7 +22,15 @@ _CASES = (
     sorted(path.stem for path in Path(_FOLDER, "integration").glob("*.json")) if _FOLDER else []
 )
 
-NOT_YET: dict[str, str] = {}
+_ATTEST = "--attest: provenance is not made yet"
+NOT_YET = {
+    "DuplicateLayersProvenance-01": _ATTEST,
+    "MultiPlatformProvenance-01": _ATTEST,
+    "NilProvenance-01": _ATTEST,
+    "NilProvenance-02": _ATTEST,
+    "ProvenanceExportLocalForceSplit-01": _ATTEST,
+    "ProvenanceExportLocalMultiPlatformNoSplit-01": _ATTEST,
+}
 
 pytestmark = [
     pytest.mark.root,

@@ -9,6 +9,7 @@ from lamina.errors import UsageError
 SUPPORTED = (
     ("--add-host", "HOST:IP", "Add a line to /etc/hosts of the steps"),
     ("--allow", "NAME", "Allow an entitlement (network.host)"),
+    ("--attest", "TYPE", "Attach a statement: type=provenance[,mode=min|max]"),
     ("--annotation", "KEY=VALUE", "Add an annotation to the image"),
     ("--build-arg", "NAME[=VALUE]", "Set a build argument, by default to the variable's value"),
     (
@@ -20,6 +21,7 @@ SUPPORTED = (
     ("--no-cache-filter", "STAGE", "Run the steps of these stages anew"),
     ("--output", "TYPE", "What to make: type=oci|docker|tar|local|image|cacheonly[,dest=PATH]"),
     ("--platform", "OS/ARCH", "Build for these platforms"),
+    ("--provenance", "VALUE", "Attach a statement of provenance: true, false or mode=min|max"),
     ("--secret", "SECRET", "A secret for the steps: id=ID[,src=FILE|,env=NAME]"),
     ("--ssh", "ID", "An SSH agent or keys for the steps: default or ID=PATH[,PATH]"),
     ("--tag", "NAME", "Name of the image in the local store"),
@@ -85,16 +87,16 @@ def build_options() -> list[click.Parameter]:
         ["--jobs"], type=int, metavar="N", help="Steps to run at once (default: one a CPU)"
     )
     shown = sorted([*several, *single, *switches, jobs], key=lambda option: option.opts[-1])
-    return [*shown, *_attestations(), *_hidden(), click.Argument(["context"], nargs=-1)]
+    return [*shown, *_looked_at(), *_hidden(), click.Argument(["context"], nargs=-1)]
 
 
 def _names(name: str) -> list[str]:
     return [SHORT[name], name] if name in SHORT else [name]
 
 
-def _attestations() -> list[click.Option]:
+def _looked_at() -> list[click.Option]:
     """Looked at in build_request: what they switch off is accepted."""
-    names = ("--attest", "--provenance", "--sbom", "--call")
+    names = ("--sbom", "--call")
     return [click.Option([name], hidden=True, multiple=True) for name in names]
 
 

@@ -9,7 +9,7 @@ from lamina.cli import flag_values as parse
 from lamina.cli.docker_config import proxy_arguments
 from lamina.cli.key_values import choose, parse_environment_pairs, parse_pairs
 from lamina.cli.values import Values
-from lamina.control.request import BuildRequest, OutputRequest
+from lamina.control.request import BuildRequest, OutputRequest, ProvenanceRequest
 from lamina.errors import UsageError
 from lamina.oci.platform import host_platform
 from lamina.ui.progress import MODES, Mode
@@ -21,7 +21,7 @@ EPOCH = "SOURCE_DATE_EPOCH"
 
 def build_request(values: Values, environ: Mapping[str, str], *, machine: str) -> BuildRequest:
     """Raises UsageError. `machine` is what `uname -m` says."""
-    _refuse_attestations(values)
+    _refuse_calls(values)
     context = _context(values)
     dockerfile = values.given("file") or None
     if context == "-" and dockerfile == "-":
@@ -39,6 +39,7 @@ def build_request(values: Values, environ: Mapping[str, str], *, machine: str) -
         platforms=parse.parse_platforms(platforms, host=host_platform(machine)),
         labels=parse_pairs("--label", values.texts("label")),
         annotations=dict(map(parse.parse_annotation, values.texts("annotation"))),
+        provenance=_provenance(values),
         outputs=_outputs(values),
         no_cache=values.is_set("no_cache"),
         no_cache_filter=_listed(values.texts("no_cache_filter")),
@@ -139,11 +140,29 @@ def _jobs(values: Values) -> int:
     return jobs
 
 
-def _refuse_attestations(values: Values) -> None:
-    for name in ("attest", "provenance", "sbom"):
-        for text in values.texts(name):
-            if text:
-                parse.check_attestation(f"--{name}", text)
+def _provenance(values: Values) -> ProvenanceRequest | None:
+    wanted = [
+        (f"--{name}", text)
+        for name in ("attest", "provenance", "sbom")
+        for text in values.texts(name)
+        if text
+    ]
+    if not wanted:
+        return None
+    from lamina.cli.attestations import parse_attestations
+
+    provenance = parse_attestations(wanted)
+    outputs = (parse.parse_output(text) for text in values.texts("output") if text)
+    if provenance is not None and any(output.type == "docker" for output in outputs):
+        raise UsageError(
+            "docker exporter does not support exporting manifest lists, which an image with"
+            " attestations is one of",
+            hint="write type=oci, or leave out --provenance and --attest",
+        )
+    return provenance
+
+
+def _refuse_calls(values: Values) -> None:
     for call in values.texts("call"):
         if call not in ("build", ""):
             raise UsageError(f"--call={call} is not supported yet: only a build can be asked for")

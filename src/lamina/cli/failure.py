@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import traceback
 
 from lamina import __version__
@@ -65,6 +64,8 @@ def _written(error: Exception, session: Session) -> str:
         folder = None
     if folder is not None and not os.access(folder, os.W_OK):
         folder = None
+    import tempfile
+
     number, path = tempfile.mkstemp(prefix="lamina-crash-", suffix=".txt", dir=folder)
     with open(number, "w", errors="backslashreplace") as file:
         file.write(text)

@@ -222,20 +222,3 @@ def parse_entitlement(text: str) -> str:
     if name in ("security.insecure", "device"):
         raise UsageError(f"--allow {name} is not supported yet: every step runs confined")
     return choose("--allow", text, ("network.host", "buildx.local.delete"), what="entitlement")
-
-
-def check_attestation(flag: str, text: str) -> None:
-    """Refuses an attestation that is wanted; one that is switched off is what happens anyway."""
-    kind = flag.removeprefix("--")
-    if flag != "--attest":
-        wanted = text not in ("0", "f", "F", "false", "FALSE", "False")
-        disabled = not wanted or "disabled=true" in parse_fields(flag, text)
-    else:
-        options = dict(parse_options(flag, text))
-        kind = choose(flag, options.get("type") or "", ("provenance", "sbom"), what="type")
-        disabled = parse_bool(flag, options.get("disabled") or "false")
-    if not disabled:
-        raise UsageError(
-            f"{flag} {text} is not supported yet: no {kind} attestation can be made",
-            hint=f"leave it out, or say --{kind}=false",
-        )

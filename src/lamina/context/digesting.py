@@ -10,7 +10,6 @@ import os
 import stat
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -62,6 +61,8 @@ class Digesting:
     def _read_all(self, entries: list[Entry]) -> list[Entry]:
         if len(entries) < 2:
             return [self._read(entry, None) for entry in entries]
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(len(entries), os.cpu_count() or 1)) as pool:
             return list(pool.map(lambda entry: self._read(entry, None), entries))
 

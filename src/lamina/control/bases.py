@@ -66,10 +66,11 @@ class ImageBases(msgspec.Struct):
         self._resolved[str(reference), platform] = base
         return base
 
+    def has_context(self, name: str, platform: Platform) -> bool:
+        return self._context(name, platform) is not None
+
     def named_context(self, name: str, platform: Platform) -> Base | None:
-        value = self.contexts.get(f"{familiar(name)}::{platform}") or self.contexts.get(
-            familiar(name)
-        )
+        value = self._context(name, platform)
         if value is None:
             return None
         if value.startswith(_LAYOUT):
@@ -108,6 +109,10 @@ class ImageBases(msgspec.Struct):
             progress(arrived, blob.size)
 
         source.fetch(reference, blob, self.store.blobs, progress=count)
+
+    def _context(self, name: str, platform: Platform) -> str | None:
+        short = familiar(name)
+        return self.contexts.get(f"{short}::{platform}") or self.contexts.get(short)
 
     def _find(self, reference: Reference, platform: Platform) -> tuple[ImageSource, ResolvedImage]:
         images = self.store.images

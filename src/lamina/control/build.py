@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import BinaryIO
@@ -57,7 +56,7 @@ def run_build(
     become_root()
     store = open_store(root)
     recorder = Recorder(watchers)
-    name = secrets.token_hex(13)
+    name = os.urandom(13).hex()
     recorder.build_started(name)
     try:
         with _Build.open(request, store, recorder, environ, stdin) as build:

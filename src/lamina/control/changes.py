@@ -81,6 +81,9 @@ class _Standing:
     def image(self, reference: Reference, platform: Platform, *, name: str) -> Base:
         return self._base
 
+    def has_context(self, name: str, platform: Platform) -> bool:
+        return False
+
     def named_context(self, name: str, platform: Platform) -> Base | None:
         return None
 

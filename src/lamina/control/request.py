@@ -34,6 +34,23 @@ class OutputRequest(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class ProvenanceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`--provenance` and `--attest type=provenance`: what a statement of provenance shall hold.
+
+    `maximal` adds build arguments, labels, the Dockerfile and the steps. `version` is that of the
+    SLSA predicate, v1 or v0.2. `filename` is its name in outputs that are files; `inline_only`
+    leaves it out of those. `reproducible` is the builder's word that the same inputs give the same
+    image: nothing that differs from build to build is written then.
+    """
+
+    maximal: bool = True
+    version: str = "v1"
+    builder_id: str = ""
+    filename: str = "provenance.json"
+    reproducible: bool = False
+    inline_only: bool = False
+
+
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `lamina build` was given.
 
@@ -52,6 +69,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     platforms: tuple[str, ...] = ()
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    provenance: ProvenanceRequest | None = None
     outputs: tuple[OutputRequest, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ def run_container(
     executor = cast("InteractiveExecutor", wiring.choose_executor(request.isolation, store))
     try:
         with (
-            wiring.choose_snapshotter(store).prepare(image.stack) as active,
+            wiring.choose_snapshotter(store)().prepare(image.stack) as active,
             _standard_input(wanted=request.interactive or request.terminal),
         ):
             spec = ContainerSpec(

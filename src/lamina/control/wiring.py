@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from lamina.content.source import ImageSource
 from lamina.control.bases import ImageBases
@@ -31,15 +30,21 @@ from lamina.ops.bind import Binder
 from lamina.ops.copy import Copy
 from lamina.ops.makedir import MakeDir
 from lamina.ops.run import Run, Workshop
-from lamina.ops.secrets import Agents, SecretPlace, Secrets
+from lamina.ops.secrets import SecretPlace, Secrets
 from lamina.ops.sources import Given, Merge
 from lamina.ops.stacks import Stacks
 from lamina.snapshot.snapshotter import Snapshotter
 from lamina.solver.port import Cached, Direct, Provider
 
+if TYPE_CHECKING:
+    from lamina.ops.agents import Agents
+
 
 def choose_executor(isolation: str, store: Store) -> Executor:
-    """`default` is the embedded driver; `oci` the first OCI runtime that works. Raises UsageError."""
+    """`default` is the embedded driver, `oci` the first OCI runtime that works.
+
+    Raises UsageError for another word.
+    """
     state = store.folder("executor")
     match isolation:
         case "default" | "namespaces":
@@ -56,18 +61,27 @@ def choose_executor(isolation: str, store: Store) -> Executor:
             )
 
 
-def choose_snapshotter(store: Store) -> Snapshotter:
+def choose_snapshotter(store: Store) -> Callable[[], Snapshotter]:
     """Overlays where the kernel mounts them, plain copies where it does not.
 
-    Call it before threads are started: it may have to try.
+    Made when it is first needed. Call this before threads are started: it may have to try.
     """
-    if _mounts_overlays(store):
-        from lamina.snapshot.overlay import OverlaySnapshotter
+    overlays = _mounts_overlays(store)
 
-        return OverlaySnapshotter(store.layers, hash_pool=ThreadPoolExecutor(os.cpu_count()))
-    from lamina.snapshot.copying import CopyingSnapshotter
+    @cache
+    def open_snapshotter() -> Snapshotter:
+        from concurrent.futures import ThreadPoolExecutor
 
-    return CopyingSnapshotter(store.layers)
+        pool = ThreadPoolExecutor(os.cpu_count())
+        if overlays:
+            from lamina.snapshot.overlay import OverlaySnapshotter
+
+            return OverlaySnapshotter(store.layers, hash_pool=pool)
+        from lamina.snapshot.copying import CopyingSnapshotter
+
+        return CopyingSnapshotter(store.layers, hash_pool=pool)
+
+    return open_snapshotter
 
 
 def _mounts_overlays(store: Store) -> bool:
@@ -151,7 +165,7 @@ def provider(
             places={s.id: SecretPlace(path=s.path, env=s.env) for s in request.secrets},
             environ=environ,
         ),
-        agents=_agents(request, environ),
+        agents=lambda: _agents(request, environ),
         log=log,
     )
 
@@ -181,6 +195,8 @@ def provider(
 
 
 def _agents(request: BuildRequest, environ: Mapping[str, str]) -> Agents:
+    from lamina.ops.agents import Agents
+
     sockets, keys = {}, {}
     for source in request.ssh:
         if not source.paths:

@@ -38,6 +38,10 @@ class Bases(Protocol):
         """
         ...
 
+    def has_context(self, name: str, platform: Platform) -> bool:
+        """Whether `--build-context` puts something in the place of `name`."""
+        ...
+
     def named_context(self, name: str, platform: Platform) -> Base | None:
         """What `--build-context` puts in the place of `name`, if it does."""
         ...

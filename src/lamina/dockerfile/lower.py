@@ -39,7 +39,7 @@ from lamina.graph.ops import LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform, normalized, parse_platform
-from lamina.oci.reference import parse_reference
+from lamina.oci.reference import Reference, parse_reference
 
 _STEPS = (c.AddCommand, c.CopyCommand, c.RunCommand, c.WorkdirCommand)
 _FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")
@@ -106,6 +106,9 @@ class _Lowering:
         self.table.check_circles()
         if len(self.table.states) == 1:
             self.table.states[0].label = ""
+        for state in self.table.states:
+            if state.base is None and state.base_name != SCRATCH:
+                _reference(state)  # also of stages that nothing needs
         needed = self._resolve(target)
         for state in tuple(self.table.states):
             if state in needed and not state.lowered:
@@ -121,11 +124,7 @@ class _Lowering:
         if stage.platform:
             state.platform = self._stage_platform(stage, arguments)
         if stage.name and stage.name != SCRATCH:
-            base = self.bases.named_context(stage.name, state.platform or self.platform)
-            if base is not None:
-                state.named = True
-                self._stand_on(state, base, self.platform)
-                state.lowered = True
+            state.named = self.bases.has_context(stage.name, state.platform or self.platform)
         self.table.add(state)
         if state.base is None and name != SCRATCH:
             state.total = 1
@@ -170,7 +169,9 @@ class _Lowering:
 
     def _resolve_base(self, state: StageState) -> None:
         platform = state.platform or self.platform
-        if state.base_name == SCRATCH:
+        if state.named:
+            self._resolve_named(state, platform)
+        elif state.base_name == SCRATCH:
             state.vertex = Vertex(op=ScratchOp())
             state.draft = Draft.of(empty_image(self.platform))
             state.platform = self.platform
@@ -184,13 +185,17 @@ class _Lowering:
         if not state.registered:
             state.lowered = True
 
+    def _resolve_named(self, state: StageState, platform: Platform) -> None:
+        """A context of the stage's name takes the place of the stage."""
+        base = self.bases.named_context(state.stage.name, platform)
+        assert base is not None
+        self._stand_on(state, base, platform)
+        if base.config is not None and base.config.os and base.config.architecture:
+            state.platform = _platform(base.config)
+        state.lowered = True
+
     def _find_base(self, state: StageState, platform: Platform) -> Base:
-        try:
-            reference = parse_reference(state.base_name).with_default_tag()
-        except UserError as error:
-            error.message = f"failed to parse stage name {quote(state.base_name)}: {error.message}"
-            error.word = state.base_name
-            raise
+        reference = _reference(state)
         name = f"FROM {reference}"
         if state.registered:
             name = self.scope.step_name(state, name)
@@ -307,13 +312,7 @@ class _Lowering:
         if self.request.labels:
             draft.labels = {**(draft.labels or {}), **self.request.labels}
         config = draft.freeze()
-        platform = Platform(
-            os=config.os,
-            architecture=config.architecture,
-            variant=config.variant,
-            os_version=config.os_version,
-            os_features=config.os_features,
-        )
+        platform = _platform(config)
         if self.request.platform is not None:
             platform = _stated(self.request.platform, platform)
         platform = normalized(platform)
@@ -339,6 +338,27 @@ def _check_frontend(request: LoweringRequest) -> None:
             f"the Dockerfile asks for the frontend {frontend}, and Lamina has only its own",
             hint="it reads what docker/dockerfile:1 reads; leave the syntax line out, or name that",
         )
+
+
+def _reference(state: StageState) -> Reference:
+    """The image that a stage stands on. Raises UserError."""
+    try:
+        return parse_reference(state.base_name).with_default_tag()
+    except UserError as error:
+        error.message = f"failed to parse stage name {quote(state.base_name)}: {error.message}"
+        error.word = state.base_name
+        error.place(state.stage.span)
+        raise
+
+
+def _platform(config: ImageConfig) -> Platform:
+    return Platform(
+        os=config.os,
+        architecture=config.architecture,
+        variant=config.variant,
+        os_version=config.os_version,
+        os_features=config.os_features,
+    )
 
 
 def _stated(wanted: Platform, found: Platform) -> Platform:

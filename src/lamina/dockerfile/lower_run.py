@@ -62,7 +62,7 @@ def _refuse(command: c.RunCommand) -> None:
     """What is understood, and not done yet."""
     if command.security == "insecure":
         raise UserError(
-            "--security=insecure is not supported: steps always run in the sandbox",
+            "entitlement security.insecure is not allowed: steps always run in the sandbox",
             hint="remove the flag, or build with a builder that grants security.insecure",
         )
     if command.devices:

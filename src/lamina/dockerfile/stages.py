@@ -77,6 +77,8 @@ class StageState(msgspec.Struct, eq=False):
 
     @property
     def dependencies(self) -> list[StageState]:
+        if self.named:
+            return []
         return [s for step in self.commands for s in step.sources if s is not None]
 
 

@@ -10,8 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +19,9 @@ from lamina.errors import HostError
 from lamina.fs.copyfile import hash_content
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.overlay import read_entry, read_xattrs
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 LowerEntry = Callable[[bytes], Entry | None]
 """What the layers below have at a path (links are not followed), or None."""

@@ -1,4 +1,4 @@
-"""Bind mounts of a RUN step: files of another stage, of an image, or of the context made a layer."""
+"""Bind mounts of a RUN step: files of another stage, an image, or the context made a layer."""
 
 from __future__ import annotations
 

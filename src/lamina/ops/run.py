@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -31,9 +31,12 @@ from lamina.layer.stack import Layer, Stack
 from lamina.ops.bind import Binder
 from lamina.ops.copying.export import copy_out
 from lamina.ops.parent import parent_part
-from lamina.ops.secrets import Agents, Secrets
+from lamina.ops.secrets import Secrets
 from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
 from lamina.solver.port import Cached, Result, Running
+
+if TYPE_CHECKING:
+    from lamina.ops.agents import Agents
 
 _STRICTEST = (m.Sharing.LOCKED, m.Sharing.PRIVATE, m.Sharing.SHARED)
 _ROOM = 64 * 1024  # bytes; less than that is a full disk
@@ -51,11 +54,11 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     binder: Binder
-    snapshotter: Snapshotter
+    snapshotter: Callable[[], Snapshotter]
     executor: Callable[[], Executor]
     cache_mounts: CacheMounts
     secrets: Secrets
-    agents: Agents
+    agents: Callable[[], Agents]
     log: Callable[[int], tuple[str, BinaryIO]]
 
 
@@ -104,7 +107,7 @@ class Run(Cached):
         shop.binder.stacks.ensure(below)
         with ExitStack() as held:
             mounts, variables = self._mounts(inputs, running, held)
-            active = held.enter_context(shop.snapshotter.prepare(below))
+            active = held.enter_context(shop.snapshotter().prepare(below))
             spec = ContainerSpec(
                 root=_mounted(active.root),
                 mounts=mounts,
@@ -187,7 +190,7 @@ class Run(Cached):
                     if value is not None and mount.env is not None:
                         variables.append((mount.env, value.decode("utf-8", "surrogateescape")))
                 case m.SshMount():
-                    socket = held.enter_context(self.workshop.agents.socket(mount))
+                    socket = held.enter_context(self.workshop.agents().socket(mount))
                     if socket is not None:
                         variables.append(("SSH_AUTH_SOCK", mount.target))
                         mounts.append(

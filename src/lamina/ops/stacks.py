@@ -10,7 +10,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -65,6 +64,8 @@ class Stacks(msgspec.Struct):
         """Fetch and unpack what is missing; several layers at once."""
         if not self._missing(stack):
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         with self._pulling:
             missing = self._missing(stack)
             if not missing:

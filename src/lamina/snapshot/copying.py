@@ -12,9 +12,8 @@ import hashlib
 import os
 import stat
 import time
-from concurrent.futures import Executor
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +27,9 @@ from lamina.oci.digest import Digest
 from lamina.snapshot.snapshotter import PlainRoot, commit_diff, host_errors, view_of
 from lamina.snapshot.store import LayerStore, WorkDir
 from lamina.snapshot.view import View
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Stamp = tuple[int, int]
 """The inode of a file, and the time (ns) it was last changed in any way."""

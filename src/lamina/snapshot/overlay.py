@@ -6,9 +6,8 @@ Preparing costs one empty directory; what a step changed is what lies in it afte
 from __future__ import annotations
 
 import os
-from concurrent.futures import Executor
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -18,6 +17,9 @@ from lamina.oci.digest import Digest
 from lamina.snapshot.snapshotter import OverlayRoot, commit_diff, host_errors, view_of
 from lamina.snapshot.store import LayerStore, WorkDir
 from lamina.snapshot.view import View
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 class OverlaySnapshotter(msgspec.Struct, frozen=True):

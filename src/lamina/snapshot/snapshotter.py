@@ -12,9 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
@@ -25,6 +24,9 @@ from lamina.layer.stack import Stack
 from lamina.oci.digest import Digest
 from lamina.snapshot.store import LayerStore, WorkDir
 from lamina.snapshot.view import View
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 class OverlayRoot(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,8 +15,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -35,6 +35,9 @@ from lamina.solver.port import (
 )
 from lamina.trace.recorder import Recorder, Step
 from lamina.trace.verdict import Forced, Verdict
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 CANCELED = "canceled"
 
@@ -80,6 +83,7 @@ class Solver:
         self._jobs = jobs
         self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
         self._cancelled = threading.Event()
+        self._pool: ThreadPoolExecutor | None = None
 
     def solve(self, targets: Sequence[Vertex]) -> list[Result]:
         """The results of `targets`, in their order.
@@ -87,22 +91,22 @@ class Solver:
         Raises the first error; everything that still ran has ended by then.
         """
         state = _plan(targets)
-        pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="step")
         try:
             while state.ready or state.running:
                 if state.ready:
-                    self._begin(state, state.ready.popleft(), pool)
+                    self._begin(state, state.ready.popleft())
                 else:
                     self._finish(state, self._done.get())
         finally:
             # Without an error nothing runs any more, and this does nothing.
             self._cancelled.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            if self._pool is not None:
+                self._pool.shutdown(wait=True, cancel_futures=True)
             for step in state.running.values():
                 step.finish(error=CANCELED, canceled=True)
         return [state.results[vertex] for vertex in targets]
 
-    def _begin(self, state: _State, vertex: Vertex, pool: ThreadPoolExecutor) -> None:
+    def _begin(self, state: _State, vertex: Vertex) -> None:
         operation = self._provider(vertex)
         inputs = [state.results[source] for source in vertex.inputs]
         step = self._step(vertex)
@@ -110,7 +114,7 @@ class Solver:
             if isinstance(operation, Direct):
                 solve = partial(self._solve, operation, inputs, step)
                 if operation.blocking:
-                    self._submit(state, pool, vertex, step, solve)
+                    self._submit(state, vertex, step, solve)
                 else:
                     self._solved(state, vertex, solve())
                 return
@@ -128,7 +132,7 @@ class Solver:
             self._solved(state, vertex, stack)
         else:
             run = partial(self._run, vertex, operation, inputs, step, key, verdict)
-            self._submit(state, pool, vertex, step, run)
+            self._submit(state, vertex, step, run)
 
     def _look_up(self, vertex: Vertex, key: CacheKey) -> tuple[Stack | None, Verdict]:
         if vertex.forced:
@@ -182,7 +186,6 @@ class Solver:
     def _submit(
         self,
         state: _State,
-        pool: ThreadPoolExecutor,
         vertex: Vertex,
         step: Step,
         work: Callable[[], Result],
@@ -200,7 +203,15 @@ class Solver:
             self._done.put(done)
 
         state.running[vertex] = step
-        pool.submit(job)
+        self._threads().submit(job)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """The pool, made when the first step misses: a cached build needs none."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="step")
+        return self._pool
 
     def _finish(self, state: _State, done: _Done) -> None:
         del state.running[done.vertex]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import assert_never
@@ -221,6 +220,8 @@ class _Writing:
     def _unpack_beside(self, archive: Source, base: bytes) -> None:
         """Where the layer has files already, the archive is unpacked elsewhere and moved in."""
         root = self._draft.root
+        import tempfile
+
         beside = tempfile.mkdtemp(prefix=b".unpacking-", dir=os.path.dirname(root))
         try:
             self._draft.merge(self._unpacked(archive, beside, base), beside)
