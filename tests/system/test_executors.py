@@ -115,6 +115,20 @@ def test_attached_with_a_terminal(tmp_path: Path, driver: str) -> None:
         os.close(master)
 
 
+@pytest.mark.parametrize("driver", ["namespaces", "oci"])
+def test_closed_terminals_end_the_container(tmp_path: Path, driver: str) -> None:
+    """Who closes the window leaves no container behind, even one that does not care."""
+    child, master = pty.fork()
+    if child == 0:
+        words = _attached(tmp_path, driver, "terminal", "trap '' HUP; echo ready; sleep 60")
+        os.execv(words[0], words)
+    _until(master, b"ready")
+    os.close(master)
+    start = time.monotonic()
+    os.waitpid(child, 0)
+    assert time.monotonic() - start < 30
+
+
 def test_attached_terminal_needs_one(tmp_path: Path) -> None:
     words = _attached(tmp_path, "namespaces", "terminal", "true")
     ran = subprocess.run(words, input=b"", capture_output=True, timeout=60, check=False)

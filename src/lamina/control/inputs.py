@@ -41,7 +41,10 @@ def open_inputs(
     with contextlib.ExitStack() as held:
         place = held.enter_context(_context(request, store, stdin, environ))
         dockerfile, ignore = _dockerfile(request, place, store, stdin, environ)
-        context = held.enter_context(_tree(store, place.directory, ignore))
+        if place.received:
+            context = held.enter_context(_received_tree(place.directory))
+        else:
+            context = held.enter_context(_tree(store, place.directory, ignore))
         trees = {
             name: held.enter_context(_tree(store, path, _read(f"{path}/.dockerignore")))
             for name, path in request.named_contexts.items()
@@ -56,11 +59,16 @@ def open_inputs(
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
-    """The context's directory; `dockerfile` where standard input or a URL gave that instead."""
+    """The context's directory; `dockerfile` where standard input or a URL gave that instead.
+
+    `received`: it came as an archive, and is just what somebody chose to send. Then no ignore file
+    applies, and owners are those of the archive.
+    """
 
     directory: str
     name: str
     dockerfile: bytes | None = None
+    received: bool = False
 
 
 @contextlib.contextmanager
@@ -78,7 +86,9 @@ def _context(
     if context == "-" or context.startswith(_WEB):
         with store.layers.work() as work:
             dockerfile = _receive(context, work, stdin, environ)
-            yield _Place(directory=work.diff, name=context, dockerfile=dockerfile)
+            yield _Place(
+                directory=work.diff, name=context, dockerfile=dockerfile, received=True
+            )
         return
     if not os.path.isdir(context):
         missing = not os.path.exists(context)
@@ -199,3 +209,8 @@ def _tree(store: Store, directory: str, ignore: SourceFile | None) -> Iterator[C
     index = StatIndex(index_file(store.folder("contexts"), directory))
     with ContextTree(directory, ignore=matcher, index=index) as tree:
         yield tree
+
+
+def _received_tree(directory: str) -> ContextTree:
+    """The tree is thrown away after the build, so what is read of it need not be remembered."""
+    return ContextTree(directory, ignore=None, index=StatIndex(None), keep_owners=True)

@@ -1,7 +1,7 @@
 """A container that a user sits in front of: `lamina run`, with or without a terminal.
 
 Without one the container has the caller's own standard streams, and the signals that the caller
-gets are handed on. With one it has a pseudo terminal of its own (pty(7)); the caller's terminal is
+gets are handed on; a hang-up ends it. With one it has a pseudo terminal of its own (pty(7)); the caller's terminal is
 made raw, so that every key, Ctrl-C too, goes through it, and is put back at the end.
 """
 
@@ -82,6 +82,7 @@ def _follow(control: socket.socket, *, master: int | None = None, first: object 
             if ready == 0 and master is not None:
                 if not _copy(0, master):
                     poll.unregister(0)
+                    _kill(control)  # the terminal was closed: nobody is there any more
                 continue
             match wire.receive(control):
                 case ("exited", int(status)):
@@ -128,11 +129,19 @@ def _forwarding(control: socket.socket) -> Iterator[None]:
     def forward(number: int, frame: FrameType | None) -> None:
         nonlocal interrupts
         interrupts += number == signal.SIGINT
+        if number == signal.SIGHUP or interrupts >= _PATIENCE:
+            _kill(control)
+            return
         with contextlib.suppress(OSError):
-            wire.send(control, int(signal.SIGKILL) if interrupts >= _PATIENCE else number)
+            wire.send(control, number)
 
     with _handling(dict.fromkeys(_FORWARDED, forward)):
         yield
+
+
+def _kill(control: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        wire.send(control, int(signal.SIGKILL))
 
 
 @contextlib.contextmanager
@@ -154,7 +163,11 @@ _Handler = Callable[[int, FrameType | None], None]
 
 @contextlib.contextmanager
 def _handling(handlers: dict[signal.Signals, _Handler]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup(1)
+    }
     try:
         yield
     finally:
