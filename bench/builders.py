@@ -23,7 +23,7 @@ class Builder(ABC):
 
     @abstractmethod
     def command(self, context: Path, archive: Path | None) -> Sequence[str]:
-        """Build a context with the layer cache; into a gzip-compressed OCI archive, or nowhere."""
+        """Build with the layer cache, into a gzip-compressed OCI archive or the builder's store."""
 
     @abstractmethod
     def env(self) -> Mapping[str, str]: ...
@@ -37,25 +37,26 @@ class LaminaBuilder(Builder):
     """Lamina, as it comes."""
 
     state: Path
-    base: Path
+    rootfs: Path
     name: str = "lamina"
 
     def fresh(self) -> None:
-        shutil.rmtree(self.state, ignore_errors=True)
+        self.close()
+        self._lamina.run("import", self.rootfs, "busybox").must_succeed()
 
     def command(self, context: Path, archive: Path | None) -> Sequence[str]:
-        to = f"type=oci,dest={archive}" if archive else "type=cacheonly"
-        return self._lamina.build_command(context, f"--output={to}")
+        to = f"--output=type=oci,dest={archive}" if archive else "--tag=bench"
+        return self._lamina.build_command(context, to)
 
     def env(self) -> Mapping[str, str]:
         return self._lamina.env()
 
     def close(self) -> None:
-        self.fresh()
+        shutil.rmtree(self.state, ignore_errors=True)
 
     @property
     def _lamina(self) -> Lamina:
-        return Lamina(store=self.state, bases={"busybox": self.base})
+        return Lamina(store=self.state)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,17 +64,19 @@ class BuildahBuilder(Builder):
     """Buildah in the way that works on this machine, with its layer cache switched on."""
 
     state: Path
-    base: Path
+    layout: Path
     name: str = "buildah"
     _buildah: Buildah = field(init=False)
 
     def fresh(self) -> None:
         self.close()
         self.state.mkdir(parents=True)
-        self._buildah = working_buildah(self.state, {"busybox": self.base})
+        self._buildah = working_buildah(self.state, {"busybox": self.layout})
 
     def command(self, context: Path, archive: Path | None) -> Sequence[str]:
-        to = ["--disable-compression=false", f"--tag=oci-archive:{archive}"] if archive else []
+        to = ["--disable-compression=false", f"--tag=oci-archive:{archive}"]
+        if archive is None:
+            to = ["--tag=localhost/bench"]
         return self._buildah.build_command(context, "--layers", *to)
 
     def env(self) -> Mapping[str, str]:

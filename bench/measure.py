@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -78,11 +79,10 @@ def family(pid: int) -> list[int]:
     while waiting:
         current = waiting.pop()
         found.append(current)
-        for children in Path(f"/proc/{current}/task").glob("*/children"):
-            try:
-                waiting += [int(child) for child in children.read_text().split()]
-            except OSError:
-                continue
+        with contextlib.suppress(OSError):  # it may end while we look
+            for thread in os.listdir(f"/proc/{current}/task"):
+                children = Path(f"/proc/{current}/task/{thread}/children").read_text()
+                waiting += [int(child) for child in children.split()]
     return found
 
 

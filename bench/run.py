@@ -44,6 +44,7 @@ def main() -> int:
     asked = parser.parse_args()
     results: dict[str, Costs] = {}
     with fresh_disk() as disk:
+        (disk / "busybox.tar").write_bytes(busybox_rootfs())
         write_layout(disk / "busybox", busybox_rootfs())
         for scenario in SCENARIOS:
             if asked.only in scenario.name:
@@ -62,10 +63,9 @@ def run(scenario: Scenario, disk: Path, rounds: int) -> Costs:
     context = disk / "context"
     context.mkdir()
     scenario.prepare(context)
-    base = disk / "busybox"
     builders: list[Builder] = [
-        LaminaBuilder(state=disk / "lamina", base=base),
-        BuildahBuilder(state=disk / "buildah", base=base),
+        LaminaBuilder(state=disk / "lamina", rootfs=disk / "busybox.tar"),
+        BuildahBuilder(state=disk / "buildah", layout=disk / "busybox"),
     ]
     costs: Costs = {builder.name: [] for builder in builders}
     try:

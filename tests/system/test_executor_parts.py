@@ -18,7 +18,7 @@ SOURCES = str(Path(__file__).resolve().parents[2] / "src")
 MOUNT = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from lamina.executor import overlay, syscalls
+from lamina.fs import overlay, syscalls
 way, place, count = sys.argv[2], sys.argv[3], int(sys.argv[4])
 syscalls.unshare(syscalls.CLONE_NEWNS)
 syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lamina.fs import mounts
-from lamina.fs.mounts import MountFailed, mount_overlay, unmount, unshare_mounts
+from lamina.fs import overlay
+from lamina.fs.overlay import mount_overlay
+from lamina.fs.syscalls import private_mounts, unmount
 
 pytestmark = pytest.mark.root
 
@@ -25,7 +26,7 @@ def in_namespace(check: Check) -> None:
     if child == 0:
         status = 1
         try:
-            unshare_mounts()
+            private_mounts()
             check()
             status = 0
         except BaseException:
@@ -40,7 +41,7 @@ def in_namespace(check: Check) -> None:
 def _interface(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second time as on a kernel before 6.7."""
     if request.param == "in a page":
-        monkeypatch.setattr(mounts, "_overlay_one_by_one", lambda *_, **__: False)
+        monkeypatch.setattr(overlay, "_one_by_one", lambda *_: False)
 
 
 def layers(top: Path, *names: str) -> tuple[str, ...]:
@@ -51,6 +52,11 @@ def layers(top: Path, *names: str) -> tuple[str, ...]:
     return tuple(str(top / name) for name in names)
 
 
+def show(lower: tuple[str, ...], target: str) -> None:
+    """Mounts read-only."""
+    mount_overlay(lower, target, upper=None, work=None, user_namespace=False)
+
+
 @pytest.mark.usefixtures("_interface")
 def test_overlay(tmp_path: Path) -> None:
     """The highest layer wins, writes go to the upper directory, and nothing is left mounted."""
@@ -59,9 +65,7 @@ def test_overlay(tmp_path: Path) -> None:
     os.unlink(f"{upper}/who")
 
     def check() -> None:
-        here = os.getcwd()
-        mount_overlay(lower=lower, upper=upper, work=work, target=target)
-        assert os.getcwd() == here
+        mount_overlay(lower, target, upper=upper, work=work, user_namespace=False)
         assert Path(target, "who").read_text() == "a"
         assert Path(target, "only-200").read_text() == "d" * 200
         Path(target, "new").write_text("x")
@@ -81,7 +85,7 @@ def test_read_only(tmp_path: Path) -> None:
 
     def check() -> None:
         for count in (1, 2):
-            mount_overlay(lower=lower[:count], target=target)
+            show(lower[:count], target)
             assert "gone" not in os.listdir(target)
             with pytest.raises(OSError) as refused:
                 Path(target, "new").write_text("x")
@@ -97,11 +101,11 @@ def test_too_many_layers(tmp_path: Path) -> None:
     lower = layers(tmp_path, *(f"layer{number}" for number in range(501)))
 
     def check() -> None:
-        with pytest.raises(MountFailed):
-            mount_overlay(lower=lower, target=target)
-        with pytest.raises(MountFailed, match="do not fit"):
-            mounts._overlay_in_a_page(lower, target, upper=None, work=None, flags=())
-        mount_overlay(lower=lower[:400], target=target)
+        with pytest.raises(OSError):
+            show(lower, target)
+        with pytest.raises(OSError):
+            overlay._in_a_page(lower, target, [], [])
+        show(lower[:400], target)
         assert Path(target, "who").read_text() == "layer0"
 
     in_namespace(check)
@@ -112,8 +116,8 @@ def test_missing_directory(tmp_path: Path) -> None:
     (target,) = layers(tmp_path, "target")
 
     def check() -> None:
-        with pytest.raises(MountFailed, match="nowhere") as failed:
-            mount_overlay(lower=(str(tmp_path / "nowhere"), target), target=target)
+        with pytest.raises(OSError, match="nowhere") as failed:
+            show((str(tmp_path / "nowhere"), target), target)
         assert failed.value.errno == errno.ENOENT
 
     in_namespace(check)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lamina.fs.mounts import mount_overlay, unshare_mounts
+from lamina.fs.overlay import mount_overlay
+from lamina.fs.syscalls import private_mounts
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.stack import Layer, Stack
 from lamina.snapshot.copying import CopyingSnapshotter
@@ -52,10 +53,12 @@ def in_root(root: Root, change: Change) -> None:
         try:
             match root:
                 case OverlayRoot():
-                    unshare_mounts()
+                    private_mounts()
                     target = os.path.join(os.path.dirname(root.upper), "merged")
                     os.mkdir(target)
-                    mount_overlay(lower=root.lower, upper=root.upper, work=root.work, target=target)
+                    mount_overlay(
+                        root.lower, target, upper=root.upper, work=root.work, user_namespace=False
+                    )
                     os.chdir(target)
                 case PlainRoot():
                     os.chdir(root.path)
@@ -360,7 +363,8 @@ from lamina.snapshot.overlay import OverlaySnapshotter
 from lamina.snapshot.probe import overlay_works
 from lamina.snapshot.store import LayerStore
 from lamina.snapshot.view import View
-from lamina.fs.mounts import mount_overlay, unshare_mounts
+from lamina.fs.overlay import mount_overlay
+from lamina.fs.syscalls import private_mounts
 
 store = LayerStore(sys.argv[1])
 assert overlay_works(store)
@@ -384,11 +388,11 @@ assert {(e.uid, e.gid, e.mode) for e in found.values()} == {(33, 44, 0o751)}
 assert (found[b"null"].kind, found[b"null"].device) == (Kind.CHARACTER, (1, 3))
 with OverlaySnapshotter(store).prepare((Layer(id=layer),)) as active:
     if (child := os.fork()) == 0:
-        unshare_mounts()
+        private_mounts()
         os.mkdir(active.root.upper + "/../merged")
         target = active.root.upper + "/../merged"
-        mount_overlay(lower=active.root.lower, upper=active.root.upper, work=active.root.work,
-                      target=target, userxattr=True)
+        root = active.root
+        mount_overlay(root.lower, target, upper=root.upper, work=root.work, user_namespace=True)
         os.unlink(target + "/f")
         os.rmdir(target + "/d")
         os.mkdir(target + "/d")

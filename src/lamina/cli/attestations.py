@@ -37,8 +37,8 @@ def parse_attestations(wanted: Iterable[tuple[str, str]]) -> ProvenanceRequest |
             found[kind] = None
         elif kind == "sbom":
             raise UsageError(
-                f"{flag} {text} is not supported: an SBOM is made by a scanner, which is an image"
-                " that Lamina does not run",
+                f"{flag} {text} is not supported yet: an SBOM is made by an image with a scanner,"
+                " and none is run",
                 hint="leave it out, or run a scanner on the image",
             )
         else:

@@ -9,8 +9,8 @@ from lamina.errors import UsageError
 SUPPORTED = (
     ("--add-host", "HOST:IP", "Add a line to /etc/hosts of the steps"),
     ("--allow", "NAME", "Allow an entitlement (network.host)"),
-    ("--attest", "TYPE", "Attach a statement: type=provenance[,mode=min|max]"),
     ("--annotation", "KEY=VALUE", "Add an annotation to the image"),
+    ("--attest", "TYPE", "Attach a statement: type=provenance[,mode=min|max]"),
     ("--build-arg", "NAME[=VALUE]", "Set a build argument, by default to the variable's value"),
     (
         "--build-context",

@@ -169,7 +169,12 @@ def _refuse_calls(values: Values) -> None:
 
 
 def check_files(request: BuildRequest) -> None:
-    """The files of secrets are there: better said before the build than in the middle of it."""
+    """The files of secrets are there, and the folders of what is written at the end: better said
+    before the build than in the middle of it.
+    """
+    for flag, path in (("--iidfile", request.iidfile), ("--metadata-file", request.metadata_file)):
+        if path is not None and not os.path.isdir(os.path.dirname(path) or "."):
+            raise UsageError(f"{flag}: there is no folder {os.path.dirname(path)}")
     for secret in request.secrets:
         if secret.path is None:
             continue

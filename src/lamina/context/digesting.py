@@ -83,10 +83,14 @@ class Digesting:
                     self._index.store(entry.path, record, read_ns=started)
                     return _completed(entry, record)
                 before = None
+        except FileNotFoundError:
+            what = "was removed"
         except OSError as error:
             raise HostError(f"cannot read {_name(entry)}: {error.strerror}") from error
+        else:
+            what = "keeps changing"
         raise UserError(
-            f"{_name(entry)} keeps changing while it is read",
+            f"{_name(entry)} {what} while it is read",
             hint="stop what writes to it, or exclude it in .dockerignore",
         )
 

@@ -38,6 +38,14 @@ def _timeless(source: HttpOp | LocalOp) -> None:
     """The times of sources, where nobody asks for them."""
 
 
+class ImageOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image was asked for as, and what that was found to mean. `local`: in a layout."""
+
+    reference: Reference
+    digest: Digest
+    local: bool
+
+
 class ImageBases(msgspec.Struct):
     """Resolves names for the lowering, and fetches the layers of what it resolved.
 
@@ -52,6 +60,7 @@ class ImageBases(msgspec.Struct):
     registry: Callable[[], ImageSource]
     times: Callable[[HttpOp | LocalOp], int | None] = _timeless
     stacks: dict[tuple[Digest, Platform], Stack] = msgspec.field(default_factory=dict)
+    origins: dict[ImageOp, ImageOrigin] = msgspec.field(default_factory=dict)
     _sources: dict[Digest, tuple[ImageSource, Reference]] = msgspec.field(default_factory=dict)
     _resolved: dict[tuple[str, Platform], Base] = msgspec.field(default_factory=dict)
     _times: dict[HttpOp | LocalOp, int | None] = msgspec.field(default_factory=dict)
@@ -63,6 +72,7 @@ class ImageBases(msgspec.Struct):
         with self.recorder.internal(f"load metadata for {reference}"):
             source, image = self._find(reference, platform)
         base = self._base(source, reference, image, origin=_origin(reference, image), name=name)
+        self._note_origin(base, reference, image, local=False)
         self._resolved[str(reference), platform] = base
         return base
 
@@ -142,13 +152,22 @@ class ImageBases(msgspec.Struct):
             source = open_layout(path)
             image = source.resolve(reference, platform)
         label = f"[context {familiar(name)}] {image.digest}"
-        return self._base(source, reference, image, origin=value, name=label)
+        base = self._base(source, reference, image, origin=value, name=label)
+        self._note_origin(base, parse_reference(familiar(name)), image, local=True)
+        return base
 
     def _other_image(self, name: str, value: str, platform: Platform) -> Base:
         if value == "scratch":
             return Base(vertex=Vertex(op=ScratchOp()))
         reference = parse_reference(value).with_default_tag()
         return self.image(reference, platform, name=f"[context {familiar(name)}] {reference}")
+
+    def _note_origin(
+        self, base: Base, reference: Reference, image: ResolvedImage, *, local: bool
+    ) -> None:
+        assert isinstance(base.vertex.op, ImageOp)
+        origin = ImageOrigin(reference=reference, digest=image.digest, local=local)
+        self.origins[base.vertex.op] = origin
 
     def _base(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import BinaryIO
@@ -22,7 +23,8 @@ from lamina.control.request import BuildOutcome, BuildRequest, OutputRequest
 from lamina.control.store import IndexedBlobs, KeyLocks, Store, new_log_folder, open_store
 from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import Lowered, LoweringRequest
-from lamina.executor.spec import Executor
+from lamina.errors import HostError
+from lamina.executor.spec import Executor, InteractiveExecutor
 from lamina.exporter.annotations import parse_flags
 from lamina.exporter.blobs import LayerBlobs
 from lamina.exporter.image import BuiltImage
@@ -53,11 +55,13 @@ def run_build(
     Raises LaminaError.
     """
     exporters = [(output, wiring.choose_exporter(output)) for output in _outputs(request)]
-    become_root()
+    limit = become_root()
     store = open_store(root)
     recorder = Recorder(watchers)
     name = os.urandom(13).hex()
     recorder.build_started(name)
+    if limit:
+        recorder.warn(limit)
     try:
         with _Build.open(request, store, recorder, environ, stdin) as build:
             images, epoch = build.solve()
@@ -88,7 +92,8 @@ class _Build(msgspec.Struct):
     logs: str
     platforms: tuple[Platform | None, ...]
     host: Platform
-    executor: Executor | None = None
+    executor: InteractiveExecutor | None = None
+    _guard: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     @classmethod
     @contextlib.contextmanager
@@ -250,9 +255,13 @@ class _Build(msgspec.Struct):
 
     def _executor(self) -> Executor:
         """The executor, made when the first step runs: a cached build needs none."""
-        if self.executor is None:
-            self.executor = wiring.choose_executor(self.request.isolation, self.store)
-        return self.executor
+        with self._guard:
+            if self.executor is None:
+                self.executor = wiring.choose_executor(self.request.isolation, self.store)
+                self.executor.prepare()
+                for note in self.executor.notes:
+                    self.recorder.warn(note)
+            return self.executor
 
     def _log(self, step: int) -> tuple[str, BinaryIO]:
         path = f"{self.logs}/{step}.log"
@@ -297,7 +306,14 @@ def _outcome(
     facts = metadata(best, build_ref=f"default/default/{name}")
     image = image_id(best)
     if request.iidfile is not None:
-        publish_file(request.iidfile, (image or "").encode())
+        _write(request.iidfile, (image or "").encode())
     if request.metadata_file is not None:
-        publish_file(request.metadata_file, msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
+        _write(request.metadata_file, msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
     return BuildOutcome(image_id=image, digest=best.digest, metadata=facts, logs=logs)
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        publish_file(path, data)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}") from error

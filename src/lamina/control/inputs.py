@@ -86,9 +86,7 @@ def _context(
     if context == "-" or context.startswith(_WEB):
         with store.layers.work() as work:
             dockerfile = _receive(context, work, stdin, environ)
-            yield _Place(
-                directory=work.diff, name=context, dockerfile=dockerfile, received=True
-            )
+            yield _Place(directory=work.diff, name=context, dockerfile=dockerfile, received=True)
         return
     if not os.path.isdir(context):
         missing = not os.path.exists(context)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from lamina.executor.userns import Mode, enter_user_namespace
 
 
-def become_root() -> None:
-    """Enter a user namespace where the process is not root. Call it before any thread starts.
+def become_root() -> str:
+    """Enter a user namespace where the process lacks root's powers. Call it before threads start.
 
-    Raises HostError where the machine refuses, naming the setting to change.
+    Returns what the user should know of it, or "". Raises HostError where the machine refuses,
+    naming the setting to change.
     """
-    if os.geteuid() == 0:
-        return
-    from lamina.executor.userns import enter_user_namespace
-
-    enter_user_namespace()
+    entered = enter_user_namespace()
+    if entered.mode is not Mode.SINGLE:
+        return ""
+    return f"steps see one user id alone: {entered.reason}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import cast
 
 import msgspec
 
@@ -19,7 +18,6 @@ from lamina.errors import InternalError, UserError
 from lamina.executor.spec import (
     BindMount,
     ContainerSpec,
-    InteractiveExecutor,
     Mount,
     Network,
     OverlayMount,
@@ -58,7 +56,7 @@ def run_container(
     process = planned_process(request, image.config)
     mounts = planned_mounts(request.mounts)
     image.stacks.ensure(image.stack)
-    executor = cast("InteractiveExecutor", wiring.choose_executor(request.isolation, store))
+    executor = wiring.choose_executor(request.isolation, store)
     try:
         with (
             wiring.choose_snapshotter(store)().prepare(image.stack) as active,

@@ -13,7 +13,7 @@ from lamina.control.inputs import Inputs
 from lamina.control.request import BuildRequest, OutputRequest
 from lamina.control.store import Store
 from lamina.errors import UsageError
-from lamina.executor.spec import Executor
+from lamina.executor.spec import Executor, InteractiveExecutor
 from lamina.exporter.port import Exporter
 from lamina.graph.ops import (
     CopyOp,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lamina.ops.agents import Agents
 
 
-def choose_executor(isolation: str, store: Store) -> Executor:
+def choose_executor(isolation: str, store: Store) -> InteractiveExecutor:
     """`default` is the embedded driver, `oci` the first OCI runtime that works.
 
     Raises UsageError for another word.

@@ -37,8 +37,8 @@ def _parse(word: str) -> list[str]:
 
 
 def _split(word: str) -> tuple[str, str, str]:
-    *address, host, container = ["", "", *word.split(":")]
-    return ":".join(part for part in address if part), host, container
+    parts = word.split(":")  # an IPv6 address has more of them
+    return ":".join(parts[:-2]), parts[-2] if len(parts) > 1 else "", parts[-1]
 
 
 def _check_address(address: str) -> None:

@@ -12,8 +12,9 @@ import os
 import stat
 from typing import Any, NoReturn
 
-from lamina.executor import inside, rootfs, sandbox, syscalls, users
+from lamina.executor import inside, rootfs, sandbox, users
 from lamina.executor.wire import Job
+from lamina.fs import syscalls
 
 LOG = 4
 """The descriptor of the runtime's log: what goes wrong before the step's command is in there."""

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from lamina.executor import syscalls
+from lamina.fs import syscalls
 
 _MAX_LINKS = 40
 

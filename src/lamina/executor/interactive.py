@@ -1,8 +1,9 @@
 """A container that a user sits in front of: `lamina run`, with or without a terminal.
 
 Without one the container has the caller's own standard streams, and the signals that the caller
-gets are handed on; a hang-up ends it. With one it has a pseudo terminal of its own (pty(7)); the caller's terminal is
-made raw, so that every key, Ctrl-C too, goes through it, and is put back at the end.
+gets are handed on; a hang-up ends it. With one it has a pseudo terminal of its own (pty(7)); the
+caller's terminal is made raw, so that every key, Ctrl-C too, goes through it, and is put back at
+the end.
 """
 
 from __future__ import annotations

@@ -65,6 +65,10 @@ class OciExecutor:
         self._program: str | None = None
         self.notes: tuple[str, ...] = ()
 
+    def prepare(self) -> None:
+        """Finds the runtime. Raises NoRuntime."""
+        self.runtime()
+
     def run(
         self, spec: ContainerSpec, *, output: OutputSink, cancelled: threading.Event
     ) -> ExitStatus:

@@ -16,9 +16,10 @@ import os
 import stat
 from collections.abc import Iterator
 
-from lamina.executor import inside, overlay, syscalls
-from lamina.executor.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
+from lamina.executor import inside
 from lamina.executor.wire import Job, MountJob
+from lamina.fs import overlay, syscalls
+from lamina.fs.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 
 DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 LINKS = (

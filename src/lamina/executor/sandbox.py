@@ -19,8 +19,9 @@ import termios
 from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
 from typing import NoReturn
 
-from lamina.executor import inside, rootfs, syscalls, users, wire
+from lamina.executor import inside, rootfs, users, wire
 from lamina.executor.wire import Job
+from lamina.fs import syscalls
 
 CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 """Docker's default: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from lamina.executor import syscalls
+from lamina.fs import syscalls
 
 _KEPT = {
     os.ST_NOSUID: syscalls.MS_NOSUID,

@@ -138,4 +138,8 @@ class InteractiveExecutor(Executor, Protocol):
 
     notes: tuple[str, ...]
 
+    def prepare(self) -> None:
+        """Get ready, so that the first step need not wait; `notes` are known afterwards."""
+        ...
+
     def run_attached(self, spec: ContainerSpec, *, terminal: bool) -> ExitStatus: ...

@@ -16,7 +16,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from lamina.executor import inside, syscalls
+from lamina.executor import inside
+from lamina.fs import syscalls
 
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _PRIVATE_XATTRS = ("trusted.overlay.", "user.overlay.")

@@ -11,11 +11,12 @@ import enum
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
+import msgspec
+
 from lamina.errors import HostError
-from lamina.executor import syscalls
+from lamina.fs import syscalls
 
 _CAP_SYS_ADMIN = 21
 
@@ -28,16 +29,14 @@ class Mode(enum.Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserNamespace:
+class UserNamespace(msgspec.Struct, frozen=True, kw_only=True):
     """Where this process is now, and why not in a better place."""
 
     mode: Mode
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class Range(msgspec.Struct, frozen=True, kw_only=True):
     """`count` ids from `inside` on are those from `outside` on."""
 
     inside: int

@@ -26,9 +26,10 @@ import sys
 from _socket import socket as Socket  # noqa: N812 - the socket module is slow to import
 from typing import NoReturn
 
-from lamina.executor import bundle, rootfs, sandbox, syscalls, wire
+from lamina.executor import bundle, rootfs, sandbox, wire
 from lamina.executor.stubs import Stubs
 from lamina.executor.wire import Job
+from lamina.fs import syscalls
 
 MOST_DESCRIPTORS = 4
 CONTROL = 3

@@ -14,7 +14,7 @@ import msgspec
 from lamina.errors import UsageError
 from lamina.exporter.archive import blob_name, layout_members, member, write_archive
 from lamina.exporter.image import BuiltImage
-from lamina.exporter.manifests import Committed, commit
+from lamina.exporter.manifests import Committed, attested, commit
 from lamina.exporter.options import ImageOptions, boolean, parse_image_options
 from lamina.exporter.output import check_file_dest, open_output
 from lamina.exporter.port import ExportContext, ExportResult
@@ -42,7 +42,7 @@ class DockerExporter(msgspec.Struct, frozen=True, kw_only=True):
         return cls(dest=check_file_dest(dest, output="docker"), options=options)
 
     def export(self, images: Sequence[BuiltImage], context: ExportContext) -> ExportResult:
-        if context.many(images):
+        if context.many(images) or attested(images, self.options):
             raise UsageError(
                 "docker exporter does not currently support exporting manifest lists",
                 hint="write type=oci, or build for one platform",

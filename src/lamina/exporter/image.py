@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,10 +11,26 @@ import msgspec
 from lamina.errors import InternalError
 from lamina.layer.stack import Stack
 from lamina.oci.config import History, ImageConfig, RootFS
+from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import Digest
 from lamina.oci.platform import Platform
 
 _FRACTION = re.compile(r"\.\d*[1-9]")
+
+
+class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said about an image, and when (`made`, in seconds since 1970).
+
+    `predicate` gives it as JSON. It is told the blobs of the layers whose form is known, by their
+    ids, and the epoch of the output, if there is one. `filename` is its name in an output that is
+    files; with `inline_only` it goes into images alone, and does not make an archive an index.
+    """
+
+    predicate_type: str
+    predicate: Callable[[Mapping[Digest, Descriptor], int | None], bytes]
+    made: float
+    filename: str = "provenance.json"
+    inline_only: bool = False
 
 
 class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +45,7 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     config: ImageConfig
     stack: Stack
     base_history: int = 0
+    attestation: Attestation | None = None
 
 
 def finished_config(

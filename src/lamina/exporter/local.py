@@ -92,6 +92,9 @@ def _write_root(
             writer.add(folder, b"")
         for entry, source in entries_of(root, mtime_ns=mtime_ns):
             writer.add(entry, source)
+        if root.statement is not None:
+            entry, data = root.statement
+            writer.add(entry, b"", data=data)
 
 
 class _FolderWriter:
@@ -106,7 +109,8 @@ class _FolderWriter:
         self._dest = dest
         self._open: list[tuple[Entry, int]] = []
 
-    def add(self, entry: Entry, source: bytes) -> None:
+    def add(self, entry: Entry, source: bytes, *, data: bytes | None = None) -> None:
+        """`source` is the file with the content, unless `data` is that."""
         with self._naming(entry.path):
             parent = self._enter(entry.path)
             name = entry.path.rpartition(b"/")[2]
@@ -114,7 +118,10 @@ class _FolderWriter:
                 self._open.append((entry, _make_folder(parent, name)))
                 return
             with _place(parent, name) as temporary:
-                self._make(entry, source, parent, temporary)
+                if data is not None:
+                    _make_file(entry, data, parent, temporary)
+                else:
+                    self._make(entry, source, parent, temporary)
 
     def close(self) -> None:
         while self._open:
@@ -139,7 +146,8 @@ class _FolderWriter:
     def _make(self, entry: Entry, source: bytes, parent: int, name: bytes) -> None:
         times = (entry.mtime_ns, entry.mtime_ns)
         if entry.kind is Kind.FILE:
-            _make_file(entry, source, parent, name)
+            with _opened(entry, source) as content:
+                _make_file(entry, content, parent, name)
         elif entry.kind is Kind.HARDLINK:
             self._link(entry.link, parent, name)
         elif entry.kind is Kind.SYMLINK:
@@ -194,16 +202,28 @@ def _place(parent: int, name: bytes) -> Iterator[bytes]:
             os.unlink(temporary, dir_fd=parent)
 
 
-def _make_file(entry: Entry, source: bytes, parent: int, name: bytes) -> None:
+@contextlib.contextmanager
+def _opened(entry: Entry, source: bytes) -> Iterator[int | bytes]:
+    """The file to copy; nothing for an empty one."""
+    if not entry.size:
+        yield b""
+        return
+    origin = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield origin
+    finally:
+        os.close(origin)
+
+
+def _make_file(entry: Entry, content: int | bytes, parent: int, name: bytes) -> None:
+    """A file with what an open file holds, or with bytes."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     target = os.open(name, flags, 0o600, dir_fd=parent)
     try:
-        if entry.size:
-            origin = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                copy_content(origin, target)
-            finally:
-                os.close(origin)
+        if isinstance(content, int):
+            copy_content(content, target)
+        while content and isinstance(content, bytes):
+            content = content[os.write(target, content) :]
         _set_xattrs(target, entry)
         os.fchmod(target, entry.mode)
         os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))

@@ -5,6 +5,7 @@ platforms.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +25,9 @@ from lamina.oci.manifest import Index, Manifest, encode_document
 from lamina.oci.platform import normalized
 from lamina.oci.reference import Reference
 
+if TYPE_CHECKING:
+    from lamina.exporter.attestation import Attached
+
 CREATED = "org.opencontainers.image.created"
 
 
@@ -31,8 +35,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """Images whose documents lie in the blob store.
 
     `descriptor` points at the manifest, or at the index of several. `image_id` is the digest of
-    the only config. `manifests` are the images' own. `blobs` is everything that can be reached,
-    each once.
+    the only config, where there is no index. `manifests` are the images' own. `blobs` is everything
+    that can be reached, each once.
     """
 
     descriptor: Descriptor
@@ -72,7 +76,8 @@ def commit(
     Raises UsageError for annotations that have no place in these images.
     """
     annotations = (*context.annotations, *options.annotations)
-    _check_annotations(annotations, images, several=context.many(images))
+    many = context.many(images) or attested(images, options)
+    _check_annotations(annotations, images, several=many)
     epoch = options.epoch if options.has_epoch else context.epoch
     form = options.form
     if options.rewrite_timestamp and epoch is not None:
@@ -80,32 +85,51 @@ def commit(
     writer = _Writer(context, form, annotations, epoch, layers or _ensuring(context))
     written = [writer.image(image) for image in images]
     names = tuple(dict.fromkeys((*context.names, *options.names)))
-    image_id = None
-    if context.many(images):
-        descriptor = writer.index([one.descriptor for one in written])
+    image_id: Digest | None = None
+    notes: tuple[Attached, ...] = ()
+    if many:
+        notes = writer.attestations(images, written, names, artifact=options.artifact)
+        listed = (*(one.descriptor for one in written), *(one.descriptor for one in notes))
+        descriptor = writer.index(listed)
     else:
         (only,) = written
         descriptor, image_id = only.descriptor, only.manifest.config.digest
+        listed = ()
+    manifests = tuple(one.manifest for one in written)
+    documents = (*manifests, *(one.manifest for one in notes))
     return Committed(
         descriptor=_dated(descriptor, [one.created for one in written], epoch),
         image_id=image_id,
         names=names,
-        manifests=tuple(one.manifest for one in written),
+        manifests=manifests,
         blobs=unique(
             (
                 descriptor,
-                *(one.descriptor for one in written),
-                *(one.manifest.config for one in written),
-                *(layer for one in written for layer in one.manifest.layers),
+                *listed,
+                *(one.config for one in documents),
+                *(layer for one in documents for layer in one.layers),
             )
         ),
     )
 
 
+def attested(images: Sequence[BuiltImage], options: ImageOptions) -> bool:
+    """Whether there are attestations for which one image becomes an index."""
+    said = [image.attestation for image in images if image.attestation is not None]
+    if not any(options.inline or not one.inline_only for one in said):
+        return False
+    if options.form.docker_types:
+        raise UsageError('cannot export attestations with "oci-mediatypes=false"')
+    return True
+
+
 class _Written(msgspec.Struct, frozen=True):
+    """`blobs` are the image's layers by their ids."""
+
     descriptor: Descriptor
     manifest: Manifest
     created: str | None
+    blobs: dict[Digest, Descriptor]
 
 
 class _Writer(msgspec.Struct, frozen=True):
@@ -134,7 +158,36 @@ class _Writer(msgspec.Struct, frozen=True):
             platform=platform,
             annotations=annotations_of(self.annotations, Place.MANIFEST_DESCRIPTOR, platform),
         )
-        return _Written(descriptor, manifest, config.created)
+        known = {layer.id: blob.descriptor for layer, blob in zip(image.stack, blobs, strict=True)}
+        return _Written(descriptor, manifest, config.created, known)
+
+    def attestations(
+        self,
+        images: Sequence[BuiltImage],
+        written: Sequence[_Written],
+        names: Sequence[Reference],
+        *,
+        artifact: bool,
+    ) -> tuple[Attached, ...]:
+        """What is said about the images, each in a manifest of its own."""
+        said = [(image.attestation, one) for image, one in zip(images, written, strict=True)]
+        if all(attestation is None for attestation, _ in said):
+            return ()
+        from lamina.exporter.attestation import attach
+
+        return tuple(
+            attach(
+                attestation,
+                one.descriptor,
+                names=names,
+                layers={key: blob for each in written for key, blob in each.blobs.items()},
+                epoch=self.epoch,
+                artifact=artifact,
+                put=lambda data, media_type: self._write(data, media_type, "attestation"),
+            )
+            for attestation, one in said
+            if attestation is not None
+        )
 
     def index(self, manifests: Sequence[Descriptor]) -> Descriptor:
         media_type = mediatype.DOCKER_INDEX if self.form.docker_types else mediatype.INDEX
@@ -150,7 +203,9 @@ class _Writer(msgspec.Struct, frozen=True):
         )
 
     def _put(self, document: msgspec.Struct, media_type: str, what: str) -> Descriptor:
-        data = encode_document(document)
+        return self._write(encode_document(document), media_type, what)
+
+    def _write(self, data: bytes, media_type: str, what: str) -> Descriptor:
         digest = digest_of(data)
         with Meter(self.context.progress, f"exporting {what} {digest}"):
             self.context.content.put(data)

@@ -19,10 +19,12 @@ _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 _IMAGE_KEYS = frozenset(
     (
         "annotation.KEY",
+        "attestation-inline",
         "compression",
         "compression-level",
         "force-compression",
         "name",
+        "oci-artifact",
         "oci-mediatypes",
         "rewrite-timestamp",
         "source-date-epoch",
@@ -33,9 +35,6 @@ _REFUSED = {
     "push-by-digest": "pushing from --output is not supported yet",
     "registry.insecure": "pushing from --output is not supported yet",
     "context": "loading into a Docker context is not supported: there is no daemon",
-    "oci-artifact": "attestations are not supported yet",
-    "attestation-inline": "attestations are not supported yet",
-    "attestation-prefix": "attestations are not supported yet",
 }
 _HARMLESS = frozenset(("unpack", "store", "prefer-nondist-layers"))
 
@@ -55,7 +54,11 @@ class LayerForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the attributes of an image output say. `epoch` None leaves it to the build's."""
+    """What the attributes of an image output say. `epoch` None leaves it to the build's.
+
+    `artifact` writes attestations as OCI artifacts; `inline` makes an index also for those that
+    ask for no file.
+    """
 
     form: LayerForm = LayerForm()
     names: tuple[Reference, ...] = ()
@@ -63,6 +66,8 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     rewrite_timestamp: bool = False
     epoch: int | None = None
     has_epoch: bool = False
+    artifact: bool = True
+    inline: bool = False
 
 
 def parse_image_options(
@@ -83,6 +88,8 @@ def parse_image_options(
     form = _layer_form(attributes)
     if form.docker_types and any(one.place is not Place.MANIFEST for one in annotations):
         raise UsageError('cannot export annotations with "oci-mediatypes=false"')
+    if form.docker_types and boolean(attributes, "oci-artifact", default=False):
+        raise UsageError('"oci-artifact=true" conflicts with "oci-mediatypes=false"')
     return ImageOptions(
         form=form,
         names=parse_names(attributes.get("name", "")),
@@ -90,6 +97,8 @@ def parse_image_options(
         rewrite_timestamp=boolean(attributes, "rewrite-timestamp", default=False),
         epoch=integer("source-date-epoch", epoch) if epoch else None,
         has_epoch=epoch is not None,
+        artifact=boolean(attributes, "oci-artifact", default=True),
+        inline=boolean(attributes, "attestation-inline", default=output == "image"),
     )
 
 

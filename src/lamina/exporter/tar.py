@@ -59,6 +59,8 @@ def _write_root(tar: _TarWriter, root: Root, mtime_ns: int | None) -> None:
         tar.add(folder, b"")
     for entry, source in entries_of(root, mtime_ns=mtime_ns):
         tar.add(entry, source)
+    if root.statement is not None:
+        tar.add_data(*root.statement)
 
 
 class _TarWriter:
@@ -73,6 +75,11 @@ class _TarWriter:
         self._put(encode_header(entry, name, entry.mtime_ns))
         if entry.kind is Kind.FILE and entry.size:
             self._content(source, entry.size)
+
+    def add_data(self, entry: Entry, data: bytes) -> None:
+        self._put(encode_header(entry, entry.path, entry.mtime_ns))
+        self._put(data)
+        self._put(bytes(-len(data) % BLOCK))
 
     def end(self) -> None:
         self._put(END)

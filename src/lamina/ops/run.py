@@ -104,6 +104,7 @@ class Run(Cached):
     def run(self, inputs: Sequence[Result], running: Running) -> Stack:
         shop, op = self.workshop, self.op
         below = _stack(inputs[0])
+        shop.executor()  # it gets ready meanwhile
         shop.binder.stacks.ensure(below)
         with ExitStack() as held:
             mounts, variables = self._mounts(inputs, running, held)

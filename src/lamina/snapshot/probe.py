@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from lamina.errors import HostError
-from lamina.fs.mounts import mount_overlay, unshare_mounts
+from lamina.fs.overlay import mount_overlay
+from lamina.fs.syscalls import private_mounts
 from lamina.layer.overlay import is_opaque, is_whiteout, needs_user_xattrs
 from lamina.snapshot.store import LayerStore
 
@@ -39,13 +40,13 @@ def _try(path: str) -> bool:
         os.makedirs(name)
     with open(f"{lower}/file", "w", encoding="ascii") as file:
         file.write("x")
-    unshare_mounts()
+    private_mounts()
     mount_overlay(
-        lower=(lower,),
+        (lower,),
+        target,
         upper=f"{path}/diff",
         work=f"{path}/work",
-        target=target,
-        userxattr=needs_user_xattrs(path),
+        user_namespace=needs_user_xattrs(path),
     )
     os.unlink(f"{target}/file")
     os.rmdir(f"{target}/gone")

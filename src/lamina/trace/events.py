@@ -55,8 +55,7 @@ class StepOutput(_Event, frozen=True, kw_only=True, tag="step-output"):
 
 
 class StepProgress(_Event, frozen=True, kw_only=True, tag="step-progress"):
-    """Part of a step that can be measured (a layer pulled, a blob written). `total` 0: not known.
-    """
+    """Part of a step that can be measured (a layer pulled, a blob written). `total` 0: not known."""
 
     step: int
     what: str
@@ -96,8 +95,7 @@ class Warned(_Event, frozen=True, kw_only=True, tag="warning"):
 
 
 class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
-    """The numbers of the build: steps that were cached and that ran; `error` as text, "" for none.
-    """
+    """The numbers of the build: steps that were cached and that ran; `error` as text, "" for none."""
 
     seconds: float
     cached: int

@@ -36,7 +36,7 @@ class Use:
     def __call__(
         self, sharing: Sharing = Sharing.SHARED, *, platform: Platform = AMD64, **changes: object
     ) -> AbstractContextManager[Folder]:
-        mount = replace(MOUNT, sharing=sharing, **changes)  # type: ignore[arg-type]
+        mount = replace(MOUNT, sharing=sharing, **changes)
         return self.mounts.use(
             mount,
             platform,

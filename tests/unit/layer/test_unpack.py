@@ -205,7 +205,6 @@ def test_symlinks_are_followed_inside(diff: Path) -> None:
         ([("a/.wh...", b"")], "deletes nothing"),
         ([("x" * 300, b"")], "cannot be made"),
     ],
-    ids=str,
 )
 def test_hostile_layers(diff: Path, files: list[File], reason: str) -> None:
     """What would leave the layer, or makes no sense, is an error, and nothing is outside."""

@@ -1,9 +1,8 @@
-"""Mounts an overlay for a step (Documentation/filesystems/overlayfs.rst of the kernel).
+"""Mounts an overlay (Documentation/filesystems/overlayfs.rst of the kernel).
 
-`lamina.fs.mounts` does the same for the rest of Lamina; this one imports nothing but system calls,
-because every step is forked from the process that holds it. Layers are given one by one where the
-kernel knows how to (`lowerdir+`, Linux 6.7); before that, all options have to fit into one page, so
-they are named relative to their common directory.
+This imports nothing but system calls, because every step is forked from a process that holds it.
+Layers are given one by one where the kernel knows how to (`lowerdir+`, Linux 6.7); before that, all
+options have to fit into one page, so they are named relative to their common directory.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from lamina.executor import syscalls
+from lamina.fs import syscalls
 
 _PAGE = 4096
 _LONGEST = 255
