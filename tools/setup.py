@@ -92,6 +92,7 @@ def main(arguments: list[str]) -> int:
     lost = remembered(stamp, digest)
     missing = absent(level.system)
     if lost is not None and {need.package for need in missing} <= set(lost):
+        compile_package()
         report(missing)
         return 0
     say(f"making {VENV.name} and everything that `make {name}` needs")
@@ -101,6 +102,7 @@ def main(arguments: list[str]) -> int:
     except subprocess.CalledProcessError as error:
         say(f"failed: {' '.join(map(str, error.cmd))} (exit code {error.returncode})")
         return 1
+    compile_package()
     missing = absent(level.system)
     stamp.write_text(json.dumps({"inputs": digest, "lost": [need.package for need in missing]}))
     report(missing)
@@ -213,6 +215,14 @@ def make_environment(level: Level) -> None:
     install("--no-deps", "--no-build-isolation", "-e", str(CHECKOUT))
 
 
+def compile_package() -> None:
+    """Compile Lamina's modules, as the installation of a wheel does.
+
+    Otherwise the first command would; and where Python may write no bytecode, every command.
+    """
+    subprocess.run([PYTHON, "-m", "compileall", "-q", CHECKOUT / "src"], check=False)
+
+
 def usable(python: Path) -> bool:
     """Whether a virtual environment of this same Python, with pip, is there."""
     if not python.exists():
@@ -228,7 +238,16 @@ def install(*arguments: str) -> None:
     """Install with uv where it is there and works (it does not read pip's settings), else pip."""
     uv = shutil.which("uv")
     if uv is not None:
-        command = [uv, "pip", "install", "--quiet", "--python", str(PYTHON), *arguments]
+        command = [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            str(PYTHON),
+            *arguments,
+        ]
         if subprocess.run(command, check=False).returncode == 0:
             return
         say("uv could not; trying pip")

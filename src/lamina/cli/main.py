@@ -35,8 +35,10 @@ def _run(args: list[str]) -> int:
         stop_on_sigterm()
         return _dispatch(args, session)
     except KeyboardInterrupt as interrupt:
+        from lamina.cli.surroundings import ignore_interrupts
         from lamina.ui.sink import Sink
 
+        ignore_interrupts()
         Sink(session.stderr).data(b"ERROR: interrupted\n")
         return int(interrupt.args[0]) if interrupt.args else INTERRUPTED
     except BrokenPipeError:

@@ -36,3 +36,9 @@ def stop_on_sigterm() -> None:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(128 + number)
+
+
+def ignore_interrupts() -> None:
+    """Nothing is left to stop: an impatient user's next Ctrl-C must not spoil the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

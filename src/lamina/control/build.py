@@ -32,11 +32,14 @@ from lamina.exporter.metadata import image_id, metadata
 from lamina.exporter.port import ExportContext, Exporter, ExportResult
 from lamina.fs.publish import publish_file
 from lamina.graph.ops import Limits
+from lamina.graph.vertex import Vertex
 from lamina.layer.stack import Stack
 from lamina.oci.config import ImageConfig
+from lamina.oci.digest import Digest, digest_from
 from lamina.oci.platform import Platform, host_platform, parse_platform
 from lamina.ops.copying.select import SourceNotFound
 from lamina.ops.stacks import Stacks
+from lamina.solver.port import Result
 from lamina.solver.solver import Solver
 from lamina.trace.recorder import Recorder, Step, Watcher
 
@@ -64,7 +67,7 @@ def run_build(
         recorder.warn(limit)
     try:
         with _Build.open(request, store, recorder, environ, stdin) as build:
-            images, epoch = build.solve()
+            images, epoch = build.solve(name)
             results = build.export(images, exporters, epoch, stdout)
     except BaseException as error:
         told = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
@@ -147,8 +150,9 @@ class _Build(msgspec.Struct):
                 if build.executor is not None:
                     build.executor.close()
 
-    def solve(self) -> tuple[list[BuiltImage], int | None]:
-        """Build the image of every platform."""
+    def solve(self, name: str) -> tuple[list[BuiltImage], int | None]:
+        """Build the image of every platform. `name` is the build's."""
+        started = datetime.datetime.now(datetime.UTC).timestamp()
         with self.recorder.internal(f"load build definition from {self.inputs.dockerfile.name}"):
             pass
         lowered = [lower(self._lowering(platform), self.bases) for platform in self.platforms]
@@ -169,18 +173,63 @@ class _Build(msgspec.Struct):
             recorder=self.recorder,
             jobs=self.request.jobs or max(4, os.cpu_count() or 1),
         )
+        targets = [each.vertex for each in lowered]
         try:
-            results = solver.solve([each.vertex for each in lowered])
+            results = solver.solve([*targets, *self._told(targets)])
         except SourceNotFound as error:
             if error.hint is None and error.span and ".." in error.span.text.split("/"):
                 error.hint = "a source cannot be outside of the build context: .. stops at its root"
             raise
         memory.flush()
         images = []
-        for each, stack in zip(lowered, results, strict=True):
+        for each, stack in zip(lowered, results, strict=False):
             assert isinstance(stack, tuple)
             images.append(self._image(each, stack))
+        if self.request.provenance is not None:
+            images = self._attested(images, targets, results[len(targets) :], name, started)
         return images, lowered[0].epoch
+
+    def _told(self, targets: Sequence[Vertex]) -> Sequence[Vertex]:
+        """Steps whose results are wanted too: provenance tells of them."""
+        if self.request.provenance is None:
+            return ()
+        from lamina.control.provenance import steps_below
+
+        return steps_below(targets)
+
+    def _attested(
+        self,
+        images: Sequence[BuiltImage],
+        targets: Sequence[Vertex],
+        results: Sequence[Result],
+        name: str,
+        started: float,
+    ) -> list[BuiltImage]:
+        from lamina.control.provenance import BuildFacts, provenance, steps_below
+
+        assert self.request.provenance is not None
+        facts = BuildFacts(
+            request=self.request,
+            wanted=self.request.provenance,
+            dockerfile=self.inputs.dockerfile,
+            origins=self.bases.origins,
+            results=dict(zip(steps_below(targets), results, strict=True)),
+            content_of=self._only_file,
+            builder=self.host,
+            name=name,
+            started=started,
+            finished=datetime.datetime.now(datetime.UTC).timestamp(),
+        )
+        return [
+            replace(image, attestation=provenance(target, facts))
+            for image, target in zip(images, targets, strict=True)
+        ]
+
+    def _only_file(self, stack: Stack) -> Digest:
+        """The digest of what was downloaded, which is a layer with one file."""
+        (layer,) = stack
+        (entry,) = self.store.layers.manifest(layer.id).entries
+        return digest_from(entry.digest)
 
     def export(
         self,
@@ -206,7 +255,7 @@ class _Build(msgspec.Struct):
                     names=self.request.tags,
                     annotations=parse_flags(self.request.annotations),
                     epoch=epoch,
-                    multi_platform=len(self.platforms) > 1,
+                    multi_platform=len(self.platforms) > 1 or self.request.multi_platform,
                     stdout=stdout,
                     progress=partial(_tell, step),
                 )
@@ -223,7 +272,7 @@ class _Build(msgspec.Struct):
             labels=request.labels,
             build_platform=self.host,
             platform=platform,
-            multi_platform=len(self.platforms) > 1,
+            multi_platform=len(self.platforms) > 1 or self.request.multi_platform,
             no_cache=request.no_cache,
             no_cache_stages=request.no_cache_filter,
             network=request.network,

@@ -52,8 +52,11 @@ class BuildSteps(msgspec.Struct, frozen=True, kw_only=True):
     def digests(self) -> dict[str, str]:
         """What is the same in every build of the same step, to the step's name here."""
         identities = [vertex.identity for vertex in self.vertices]
-        found = {digest_from(each): f"step{n}" for n, each in enumerate(identities)}
-        return {**found, digest_of(b"".join(identities[-1:])): f"step{len(identities)}"}
+        found: dict[str, str] = {}
+        for place, digest in enumerate(map(digest_from, identities)):
+            found[digest] = f"step{place}"
+        found[digest_of(b"".join(identities[-1:]))] = f"step{len(identities)}"
+        return found
 
     def locations(self) -> Json:
         """Which lines of the Dockerfile each step is from."""
@@ -290,6 +293,6 @@ def _location(span: Span) -> Json:
     return {"locations": [{"ranges": [lines]}]}
 
 
-def _filled(**fields: Any) -> Json:
+def _filled(**fields: object) -> Json:
     """The fields that hold something."""
     return {name: value for name, value in fields.items() if value}

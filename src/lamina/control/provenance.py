@@ -12,12 +12,13 @@ leaves the times out.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from lamina import __version__
 from lamina.control.bases import ImageOrigin
 from lamina.control.build_steps import BuildSteps, last_step, redacted, steps_of
 from lamina.control.request import BuildRequest, ProvenanceRequest
@@ -31,6 +32,7 @@ from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import Digest, encoded
 from lamina.oci.platform import Platform, normalized
 from lamina.oci.reference import parse_reference
+from lamina.solver.port import Result
 from lamina.source import SourceFile
 
 V1 = "https://slsa.dev/provenance/v1"
@@ -46,22 +48,27 @@ _WEB = ("http://", "https://")
 class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a whole build, whatever the platform.
 
-    `started` and `finished` are in seconds since 1970. `stacks` are the results of the vertices
-    that have layers, `downloads` the contents of files from the web. `builder` is the platform of
-    this machine, `version` Lamina's.
+    `results` are those of every step, and `content_of` the digest of the only file in one (a
+    download). `builder` is the platform of this machine, `name` the build's. `started` and
+    `finished` are in seconds since 1970.
     """
 
     request: BuildRequest
     wanted: ProvenanceRequest
     dockerfile: SourceFile
     origins: Mapping[ImageOp, ImageOrigin]
-    stacks: Mapping[Vertex, Stack]
-    downloads: Mapping[HttpOp, Digest]
+    results: Mapping[Vertex, Result]
+    content_of: Callable[[Stack], Digest]
     builder: Platform
-    version: str
     name: str
     started: float
     finished: float
+
+
+def steps_below(targets: Sequence[Vertex]) -> tuple[Vertex, ...]:
+    """Every step that the targets come of, once."""
+    found = (vertex for target in targets for vertex in steps_of(target, {}).vertices)
+    return tuple(dict.fromkeys(found))
 
 
 def provenance(target: Vertex, facts: BuildFacts) -> Attestation | None:
@@ -100,7 +107,7 @@ def _predicate(
             "digestMapping": steps.digests(),
         }
         metadata["source"] = _source(steps, facts.dockerfile)
-        if found := _layers(steps, facts.stacks, layers):
+        if found := _layers(steps, facts.results, layers):
             metadata["layers"] = found
     return {
         "buildDefinition": {
@@ -118,7 +125,7 @@ def _predicate(
             "resolvedDependencies": _materials(steps, facts),
         },
         "runDetails": {
-            "builder": {"id": wanted.builder_id, "version": {"lamina": facts.version}},
+            "builder": {"id": wanted.builder_id, "version": {"lamina": __version__}},
             "metadata": {
                 **_moments(facts, epoch),
                 "buildkit_metadata": metadata,
@@ -194,7 +201,7 @@ def _config_source(facts: BuildFacts) -> Json:
 def _arguments(request: BuildRequest) -> dict[str, str]:
     """The flags that make a difference, by the names that BuildKit has for them."""
     arguments = {f"build-arg:{name}": value for name, value in request.build_args.items()}
-    for name in request.build_args.keys():
+    for name in request.build_args:
         if name.upper() in _PROXIES:
             arguments[f"build-arg:{name}"] = redacted(request.build_args[name])
     arguments |= {f"label:{name}": value for name, value in request.labels.items()}
@@ -273,7 +280,9 @@ def _materials(steps: BuildSteps, facts: BuildFacts) -> list[Json]:
             images[url] = {"uri": url, "digest": {"sha256": encoded(origin.digest)}}
         elif isinstance(vertex.op, HttpOp):
             url = redacted(vertex.op.url)
-            digest = facts.downloads[vertex.op]
+            stack = facts.results[vertex]
+            assert isinstance(stack, tuple)
+            digest = facts.content_of(stack)
             files[url] = {"uri": url, "digest": {"sha256": encoded(digest)}}
     return [known[url] for known in (images, files) for url in sorted(known)]
 
@@ -295,14 +304,16 @@ def _source(steps: BuildSteps, dockerfile: SourceFile) -> Json:
 
 
 def _layers(
-    steps: BuildSteps, stacks: Mapping[Vertex, Stack], known: Mapping[Digest, Descriptor]
+    steps: BuildSteps, results: Mapping[Vertex, Result], known: Mapping[Digest, Descriptor]
 ) -> Json:
     """The blobs of the steps whose layers all have one: those that the image was made of."""
     found: Json = {}
     for place, vertex in enumerate(steps.vertices):
-        stack = stacks.get(vertex, ())
+        stack = results[vertex]
+        if not isinstance(stack, tuple):
+            continue
         blobs = [known.get(layer.id) or layer.blob for layer in stack]
-        if stack and all(blobs):
+        if blobs and all(blobs):
             found[f"step{place}:0"] = [[_blob(blob) for blob in blobs if blob is not None]]
     return found
 

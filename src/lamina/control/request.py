@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from lamina.errors import UserError
 from lamina.oci.reference import Reference
+
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+_FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 
 class SecretSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +89,14 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     metadata_file: str | None = None
     jobs: int = 0
     isolation: str = "default"
+
+    @property
+    def multi_platform(self) -> bool:
+        """Whether one platform, too, becomes an index of images. Raises UserError."""
+        text = self.build_args.get("BUILDKIT_MULTI_PLATFORM") or "false"
+        if text not in (*_TRUE, *_FALSE):
+            raise UserError(f"invalid boolean value for BUILDKIT_MULTI_PLATFORM: {text}")
+        return text in _TRUE
 
 
 class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,8 +43,9 @@ def main(descriptor: int) -> None:
     os.setsid()
     os.umask(0o022)
     # Ctrl-C is the builder's to deal with; children that end are nobody's concern.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # A terminal or a supervisor signals whole groups: the builder is who ends the steps.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN)
     builder = Socket(fileno=descriptor)
     hello = wire.receive(builder)
     if hello is None:
