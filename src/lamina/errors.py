@@ -34,6 +34,9 @@ class LaminaError(Exception):
         self.span = span
         self.hint = hint
 
+    def __str__(self) -> str:
+        return self.message
+
     def place(self, span: Span | None) -> None:
         """Say where it is: at the error's word within `span`, if there is no better place yet."""
         if self.span is None and span is not None:

@@ -22,15 +22,7 @@ _CASES = (
     sorted(path.stem for path in Path(_FOLDER, "integration").glob("*.json")) if _FOLDER else []
 )
 
-_ATTEST = "--attest: provenance is not made yet"
-NOT_YET = {
-    "DuplicateLayersProvenance-01": _ATTEST,
-    "MultiPlatformProvenance-01": _ATTEST,
-    "NilProvenance-01": _ATTEST,
-    "NilProvenance-02": _ATTEST,
-    "ProvenanceExportLocalForceSplit-01": _ATTEST,
-    "ProvenanceExportLocalMultiPlatformNoSplit-01": _ATTEST,
-}
+NOT_YET: dict[str, str] = {}
 
 pytestmark = [
     pytest.mark.root,

@@ -49,9 +49,13 @@ class Buildah:
 
     def take(self, name: str, layout: Path) -> None:
         """Put the image tagged `latest` in an OCI layout into the store, under a short name."""
-        pulled = run([*self.prefix("pull"), f"oci:{layout}:latest"], env=self.env()).must_succeed()
+        link = self.state / "tmp" / name  # buildah makes an image name of the path it is given
+        link.symlink_to(layout)
+        pull = [*self.prefix("pull"), f"oci:{name}:latest"]
+        pulled = run(pull, cwd=link.parent, env=self.env()).must_succeed()
         [*_, image] = pulled.stdout.split()
         run([*self.prefix("tag")[:-1], image, f"localhost/{name}"], env=self.env()).must_succeed()
+        link.unlink()
 
     def env(self) -> dict[str, str]:
         """Buildah's own settings and the builder's environment do not leak in."""

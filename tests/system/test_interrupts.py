@@ -84,6 +84,20 @@ SIGNALS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize("text", ["load build definition", "[2/2] RUN", "why: "])
+def test_as_soon_as_a_step_is_seen(lamina: Lamina, tmp_path: Path, text: str) -> None:
+    """Whatever the build is at: it ends at once, and says so."""
+    running = start(lamina, tmp_path / "context", F + f"RUN {MARK}\n")
+    running.await_text(text)
+    running.process.send_signal(signal.SIGINT)
+    ended, said = running.end()
+    assert ended == 130, said
+    assert "CANCELED" in said or "RUN" not in said
+    assert "Traceback" not in said
+    assert left_behind(lamina.store, MARK) == []
+    build_well(lamina, tmp_path)
+
+
 @SIGNALS
 def test_during_run(
     lamina: Lamina,
@@ -93,9 +107,9 @@ def test_during_run(
     code: int,
 ) -> None:
     """The whole process tree of the step ends, also what has left its session."""
-    step = f"RUN (setsid {MARK} &) ; trap '' INT TERM; echo began; {MARK}; echo over\n"
+    step = f"RUN (setsid {MARK} &) ; trap '' INT TERM; echo beg''an; {MARK}; echo over\n"
     running = start(lamina, tmp_path / "context", F + step)
-    running.await_text(" began")
+    running.await_text(" began\n")
     send(running, number)
     ended, said = running.end()
     assert ended == code, said
@@ -108,8 +122,8 @@ def test_during_run(
 
 def test_twice(lamina: Lamina, tmp_path: Path) -> None:
     """A second Ctrl-C, while the first is dealt with, does no harm."""
-    running = start(lamina, tmp_path / "context", F + f"RUN echo began; {MARK}\n")
-    running.await_text(" began")
+    running = start(lamina, tmp_path / "context", F + f"RUN echo beg''an; {MARK}\n")
+    running.await_text(" began\n")
     for _ in range(3):
         to_group(running, signal.SIGINT)
         time.sleep(0.01)
@@ -149,9 +163,9 @@ def test_while_it_waits_for_a_cache_mount(
 ) -> None:
     """Who waits for a lock gives up at once; who holds it goes on."""
     mount = "--mount=type=cache,target=/c,id=one,sharing=locked"
-    hold = f"RUN {mount} echo holds; while [ ! -e /c/go ]; do sleep 0.05; done; echo done >/c/x\n"
+    hold = f"RUN {mount} echo ho''lds; while [ ! -e /c/go ]; do sleep 0.05; done; echo done >/c/x\n"
     holder = start(lamina, tmp_path / "holder", F + hold)
-    holder.await_text(" holds")
+    holder.await_text(" holds\n")
     waiter = start(lamina, tmp_path / "waiter", F + f"RUN {mount} echo waited; cat /c/x\n")
     waiter.await_text("waiting for the lock of cache mount one")
     waiter.process.send_signal(number)

@@ -6,6 +6,7 @@ what reads its provenance reads Lamina's. Fields that are empty are left out, as
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, assert_never
@@ -32,6 +33,9 @@ from lamina.source import Span
 
 Json = dict[str, Any]
 _NONE = -1
+_WITH_USER = re.compile(
+    r"(?P<scheme>(?!docker-image:|oci-layout:)[a-z][a-z0-9+.-]*://)(?P<user>[^/?#]*)@"
+)
 _NETWORKS = {"host": 1, "none": 2}
 _SECRET, _SSH, _CACHE, _TMPFS = 1, 2, 3, 4
 _SHARING = {"shared": 0, "private": 1, "locked": 2}
@@ -125,13 +129,12 @@ def last_step(number: int) -> Json:
 
 
 def redacted(url: str) -> str:
-    """A URL without the name and the password that it may hold."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
-    if not separator or not at:
+    """A URL without the name and the password that it may hold; other texts as they are."""
+    found = _WITH_USER.match(url)
+    if found is None:
         return url
-    return f"{scheme}://{'xxxxx:xxxxx' if ':' in user else 'xxxxx'}@{host}{slash}{path}"
+    user = "xxxxx:xxxxx" if ":" in found["user"] else "xxxxx"
+    return f"{found['scheme']}{user}{url[found.end('user') :]}"
 
 
 def _identifier(op: ImageOp, origin: ImageOrigin | None) -> str:

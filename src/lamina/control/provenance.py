@@ -11,6 +11,7 @@ leaves the times out.
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -79,7 +80,9 @@ def provenance(target: Vertex, facts: BuildFacts) -> Attestation | None:
 
     def predicate(layers: Mapping[Digest, Descriptor], epoch: int | None) -> bytes:
         made = _predicate(steps, facts, layers, epoch)
-        return msgspec.json.encode(made if facts.wanted.version == "v1" else _v02(made))
+        text = json.dumps(made if facts.wanted.version == "v1" else _v02(made), ensure_ascii=False)
+        # A Dockerfile and its arguments may hold bytes that are no text, which JSON cannot.
+        return text.encode("utf-8", "replace")
 
     return Attestation(
         predicate_type=V1 if facts.wanted.version == "v1" else V02,

@@ -8,18 +8,15 @@ a stage that holds one ADD of a URL.
 from __future__ import annotations
 
 import datetime
-import posixpath
-import urllib.parse
 from collections.abc import Mapping
 
 from lamina.dockerfile.base import Bases
 from lamina.dockerfile.expansion import Lexer
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.request import LoweringRequest
-from lamina.dockerfile.sources import is_http_url
+from lamina.dockerfile.sources import file_name, is_http_url, parse_checksum
 from lamina.errors import LaminaError, UserError
 from lamina.graph.ops import HttpOp, LocalOp
-from lamina.oci.digest import parse_digest
 
 VARIABLE = "SOURCE_DATE_EPOCH"
 
@@ -61,12 +58,6 @@ def timestamp(epoch: int) -> str:
     """The RFC 3339 form that image documents use."""
     moment = datetime.datetime.fromtimestamp(epoch, datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def file_name(url: str) -> str:
-    """The name that a download gets from its URL."""
-    path = urllib.parse.urlsplit(url).path
-    return urllib.parse.unquote(posixpath.basename(path)) or "__unnamed__"
 
 
 def _time_of(
@@ -128,5 +119,5 @@ def _download(command: c.AddCommand, variables: Mapping[str, str], lexer: Lexer)
     return HttpOp(
         url=url,
         filename=file_name(url),
-        checksum=parse_digest(checksum) if checksum else None,
+        checksum=parse_checksum(checksum) if checksum else None,
     )

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from lamina.dockerfile import lower_copy, lower_run, metadata
 from lamina.dockerfile.base import Base, Bases
-from lamina.dockerfile.directives import find_syntax
 from lamina.dockerfile.draft import Draft, empty_image
 from lamina.dockerfile.environment import (
     DEFAULT_PATH,
@@ -25,11 +24,13 @@ from lamina.dockerfile.environment import (
 )
 from lamina.dockerfile.epoch import VARIABLE, resolve_epoch
 from lamina.dockerfile.expansion import Expansion, Lexer
+from lamina.dockerfile.frontend import check_frontend
 from lamina.dockerfile.gostrings import quote
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.instructions.parse import parse, parse_trigger
 from lamina.dockerfile.local import as_layers
 from lamina.dockerfile.parser import parse_syntax
+from lamina.dockerfile.platforms import platform_of, stated
 from lamina.dockerfile.request import Lowered, LoweringRequest
 from lamina.dockerfile.scope import Scope
 from lamina.dockerfile.stages import SCRATCH, StageState, StageTable, StepCommand
@@ -42,7 +43,6 @@ from lamina.oci.platform import Platform, normalized, parse_platform
 from lamina.oci.reference import Reference, parse_reference
 
 _STEPS = (c.AddCommand, c.CopyCommand, c.RunCommand, c.WorkdirCommand)
-_FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")
 _COMMON_IMAGES = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
 
 
@@ -55,7 +55,7 @@ class _Lowering:
     """One run of `lower`."""
 
     def __init__(self, request: LoweringRequest, bases: Bases) -> None:
-        _check_frontend(request)
+        check_frontend(request)
         syntax = parse_syntax(request.dockerfile)
         self.request = request
         self.bases = bases
@@ -191,7 +191,7 @@ class _Lowering:
         assert base is not None
         self._stand_on(state, base, platform)
         if base.config is not None and base.config.os and base.config.architecture:
-            state.platform = _platform(base.config)
+            state.platform = platform_of(base.config)
         state.lowered = True
 
     def _find_base(self, state: StageState, platform: Platform) -> Base:
@@ -218,8 +218,8 @@ class _Lowering:
         config = base.config or empty_image(platform)
         state.base_image = base.config
         state.vertex = base.vertex
-        if isinstance(base.vertex.op, LocalOp) and state.registered:
-            state.vertex = as_layers(base.vertex)
+        if state.registered and not state.named:
+            state.vertex = _in_layers(base.vertex)
         state.draft = Draft.of(replace(config, created=None))
         if state.platform is None or state.named:
             state.platform = self._platform_of(config, platform)
@@ -285,7 +285,8 @@ class _Lowering:
 
     def _inherit(self, state: StageState, base: StageState) -> None:
         assert base.draft is not None
-        state.vertex = base.vertex
+        assert base.vertex is not None
+        state.vertex = _in_layers(base.vertex)
         state.platform = base.platform
         state.draft = base.draft.inherit()
         state.base_image = base.base_image
@@ -307,14 +308,13 @@ class _Lowering:
         draft, vertex = target.draft, target.vertex
         assert draft is not None
         assert vertex is not None
-        if isinstance(vertex.op, LocalOp):
-            vertex = as_layers(vertex)
+        vertex = _in_layers(vertex)
         if self.request.labels:
             draft.labels = {**(draft.labels or {}), **self.request.labels}
         config = draft.freeze()
-        platform = _platform(config)
+        platform = platform_of(config)
         if self.request.platform is not None:
-            platform = _stated(self.request.platform, platform)
+            platform = stated(self.request.platform, platform)
         platform = normalized(platform)
         config = replace(
             config,
@@ -325,19 +325,6 @@ class _Lowering:
             os_features=platform.os_features,
         )
         return Lowered(vertex=vertex, config=config, platform=platform, epoch=self.epoch)
-
-
-def _check_frontend(request: LoweringRequest) -> None:
-    """Raises UserError if the Dockerfile wants to be read by somebody else."""
-    directive = find_syntax(request.dockerfile.text)
-    asked = request.build_args.get("BUILDKIT_SYNTAX") or (directive.value if directive else "")
-    frontend = asked.split(" ")[0]
-    name = frontend.removeprefix("docker.io/").partition(":")[0].partition("@")[0]
-    if frontend and name not in _FRONTENDS:
-        raise UserError(
-            f"the Dockerfile asks for the frontend {frontend}, and Lamina has only its own",
-            hint="it reads what docker/dockerfile:1 reads; leave the syntax line out, or name that",
-        )
 
 
 def _reference(state: StageState) -> Reference:
@@ -351,26 +338,9 @@ def _reference(state: StageState) -> Reference:
         raise
 
 
-def _platform(config: ImageConfig) -> Platform:
-    return Platform(
-        os=config.os,
-        architecture=config.architecture,
-        variant=config.variant,
-        os_version=config.os_version,
-        os_features=config.os_features,
-    )
-
-
-def _stated(wanted: Platform, found: Platform) -> Platform:
-    """The platform that was asked for, with what only the image knows about it."""
-    same = (wanted.os, wanted.architecture) == (found.os, found.architecture)
-    return Platform(
-        os=wanted.os,
-        architecture=wanted.architecture,
-        variant=wanted.variant or (found.variant if same else ""),
-        os_version=wanted.os_version or (found.os_version if same else ""),
-        os_features=wanted.os_features or found.os_features,
-    )
+def _in_layers(vertex: Vertex) -> Vertex:
+    """A directory of the machine has to be copied before something can be put upon it."""
+    return as_layers(vertex) if isinstance(vertex.op, LocalOp) else vertex
 
 
 def _how_else(state: StageState, stages: Sequence[str]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from lamina.dockerfile import metadata
-from lamina.dockerfile.epoch import file_name
 from lamina.dockerfile.git_ref import parse_git_ref
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.modes import check_mode
 from lamina.dockerfile.paths import contains_wildcards, join, normalize
 from lamina.dockerfile.problems import GitReferenceError
 from lamina.dockerfile.scope import Scope
-from lamina.dockerfile.sources import is_http_url
+from lamina.dockerfile.sources import file_name, is_http_url, parse_checksum
 from lamina.dockerfile.stages import StageState, StepCommand
 from lamina.errors import UserError
 from lamina.graph.ops import (
@@ -24,7 +23,6 @@ from lamina.graph.ops import (
     TreeSource,
 )
 from lamina.graph.vertex import Vertex
-from lamina.oci.digest import parse_digest
 
 Transfer = c.AddCommand | c.CopyCommand
 
@@ -141,7 +139,7 @@ def _is_repository(path: str) -> bool:
 def _download(url: str, command: c.AddCommand, inputs: list[Vertex]) -> TreeSource:
     if command.checksum and len(command.sources) != 1:
         raise UserError("checksum can't be specified for multiple sources")
-    checksum = parse_digest(command.checksum) if command.checksum else None
+    checksum = parse_checksum(command.checksum) if command.checksum else None
     operation = HttpOp(url=url, filename=file_name(url), checksum=checksum)
     inputs.append(Vertex(op=operation, name=url, span=command.span, locus=f"http:{url}"))
     return TreeSource(

@@ -16,6 +16,7 @@ from lamina.errors import InternalError, UserError
 from lamina.graph import mounts as m
 from lamina.graph.ops import CopyOp, ExecOp, InlineSource, LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
+from lamina.source import Span
 
 _PIPES = "/dev/pipes"
 
@@ -130,12 +131,18 @@ def _lower_mounts(
                 agents += 1
             case _:
                 vertex = source.vertex if source is not None else None
-                lowered.append(_files(scope, state, mount, vertex, inputs))
+                lowered.append(_files(scope, state, mount, vertex, inputs, span=command.span))
     return lowered
 
 
 def _files(
-    scope: Scope, state: StageState, mount: Mount, source: Vertex | None, inputs: list[Vertex]
+    scope: Scope,
+    state: StageState,
+    mount: Mount,
+    source: Vertex | None,
+    inputs: list[Vertex],
+    *,
+    span: Span,
 ) -> m.Mount:
     target = (
         join("/", state.cwd, mount.target) if not mount.target.startswith("/") else mount.target
@@ -146,12 +153,12 @@ def _files(
     if mount.type is MountType.TMPFS:
         return m.TmpfsMount(target=target, size=mount.size)
     if mount.type is MountType.CACHE:
-        return _cache(scope, mount, target, source, inputs)
+        return _cache(scope, mount, target, source, inputs, span=span)
     tree, path = source or scope.context, join("/", mount.source)
     if isinstance(tree.op, LocalOp):
         # A step sees files as its key has them: owned by root, without ignored ones, and
         # unchanging.
-        tree, path = as_layers(tree, path=path, dest="/source"), "/source"
+        tree, path = as_layers(tree, path=path, dest="/source", span=span), "/source"
     inputs.append(tree)
     return m.BindMount(
         input=len(inputs) - 1,
@@ -162,7 +169,13 @@ def _files(
 
 
 def _cache(
-    scope: Scope, mount: Mount, target: str, source: Vertex | None, inputs: list[Vertex]
+    scope: Scope,
+    mount: Mount,
+    target: str,
+    source: Vertex | None,
+    inputs: list[Vertex],
+    *,
+    span: Span,
 ) -> m.CacheMount:
     namespace = scope.request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
     name = mount.id or join(mount.target)
@@ -170,7 +183,7 @@ def _cache(
     path = join("/", mount.source)
     if source is not None and not isinstance(source.op, ScratchOp):
         if isinstance(source.op, LocalOp):
-            source, path = as_layers(source, path=path, dest="/source"), "/source"
+            source, path = as_layers(source, path=path, dest="/source", span=span), "/source"
         inputs.append(source)
         place = len(inputs) - 1
     return m.CacheMount(

@@ -44,13 +44,16 @@ def main(descriptor: int) -> None:
     os.umask(0o022)
     # Ctrl-C is the builder's to deal with; children that end are nobody's concern.
     # A terminal or a supervisor signals whole groups: the builder is who ends the steps.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
+        signal.signal(ignored, signal.SIG_IGN)
     builder = Socket(fileno=descriptor)
-    hello = wire.receive(builder)
-    if hello is None:
+    try:
+        hello = wire.receive(builder)
+        if hello is None:
+            return
+        wire.send(builder, "ready")
+    except OSError:  # the builder has ended without a step
         return
-    wire.send(builder, "ready")
     # What is here stays: a collection would only copy memory that the children share.
     gc.disable()
     gc.freeze()

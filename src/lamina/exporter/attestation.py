@@ -98,12 +98,17 @@ def statement_file(
     tree: Tree,
     layers: Iterable[Layer],
     *,
+    prefix: bytes,
     path: bytes,
     epoch: int | None,
 ) -> tuple[Entry, bytes]:
-    """The file at `path` that says who made the files of `tree`, and what is in it."""
+    """The file at `path` that says who made the files of `tree`, and what is in it.
+
+    `prefix` is where the tree goes; a file whose place the statement takes is none of its subjects.
+    """
     blobs = {layer.id: layer.blob for layer in layers if layer.blob is not None}
-    said = _statement(attestation, _files(tree), layers=blobs, epoch=epoch)
+    files = _files(tree, but=path.removeprefix(prefix))
+    said = _statement(attestation, files, layers=blobs, epoch=epoch)
     data = msgspec.json.format(msgspec.json.encode(said), indent=2)
     moment = int(attestation.made) if epoch is None else epoch
     entry = Entry(path=path, kind=Kind.FILE, mode=_MODE, size=len(data), mtime_ns=moment * 10**9)
@@ -150,13 +155,13 @@ def _named(names: Sequence[Reference], target: Descriptor) -> list[Subject]:
     return [{"name": url, "digest": {"sha256": encoded(target.digest)}} for url in urls]
 
 
-def _files(tree: Tree) -> list[Subject]:
+def _files(tree: Tree, *, but: bytes) -> list[Subject]:
     entries = [e for e in tree.walk(b"") if e.kind in (Kind.FILE, Kind.HARDLINK)]
     known = {e.path: e.digest for e in tree.digests(e for e in entries if e.kind is Kind.FILE)}
     subjects = []
     for entry in entries:
         digest = known.get(entry.path if entry.kind is Kind.FILE else entry.link)
-        if digest is not None:
+        if digest is not None and entry.path != but:
             # JSON has no place for names that are not UTF-8.
             name = entry.path.decode("utf-8", "replace")
             subjects.append({"name": name, "digest": {"sha256": digest.hex()}})

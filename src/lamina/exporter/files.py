@@ -102,7 +102,14 @@ def _statement(
             hint="name it with --attest type=provenance,filename=NAME",
         )
     epoch = options.epoch if options.has_epoch else context.epoch
-    return statement_file(image.attestation, root.tree, image.stack, path=path, epoch=epoch)
+    return statement_file(
+        image.attestation,
+        root.tree,
+        image.stack,
+        prefix=root.prefix,
+        path=path,
+        epoch=epoch,
+    )
 
 
 def time_of_all(options: FileOptions, context: ExportContext) -> int | None:

@@ -183,7 +183,7 @@ class _Writer(msgspec.Struct, frozen=True):
                 layers={key: blob for each in written for key, blob in each.blobs.items()},
                 epoch=self.epoch,
                 artifact=artifact,
-                put=lambda data, media_type: self._write(data, media_type, "attestation"),
+                put=self._put_attestation,
             )
             for attestation, one in said
             if attestation is not None
@@ -204,6 +204,13 @@ class _Writer(msgspec.Struct, frozen=True):
 
     def _put(self, document: msgspec.Struct, media_type: str, what: str) -> Descriptor:
         return self._write(encode_document(document), media_type, what)
+
+    def _put_attestation(self, data: bytes, media_type: str) -> Descriptor:
+        if media_type == mediatype.MANIFEST:
+            return self._write(data, media_type, "attestation manifest")
+        return Descriptor(
+            media_type=media_type, digest=self.context.content.put(data), size=len(data)
+        )
 
     def _write(self, data: bytes, media_type: str, what: str) -> Descriptor:
         digest = digest_of(data)

@@ -41,12 +41,15 @@ class Binder(msgspec.Struct, frozen=True):
     def mount(self, mount: BindMount, source: Stack, held: ExitStack) -> OverlayMount:
         """The mount for the sandbox. What is written to it goes with `held`."""
         self.stacks.ensure(source)
+        lower = self.stacks.lower(source)
+        if not lower:  # `scratch`: an overlay needs something to stand on
+            lower = (held.enter_context(self.stacks.layers.work()).diff,)
         upper = work = None
         if not mount.read_only:
             scratch = held.enter_context(self.stacks.layers.work())
             upper, work = scratch.diff, scratch.work
         return OverlayMount(
-            lower=self.stacks.lower(source),
+            lower=lower,
             upper=upper,
             work=work,
             target=mount.target,

@@ -36,6 +36,7 @@ class Recorder:
         self._start = clock()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
+        self._open: dict[int, Step] = {}
         self.cached = 0
         self.ran = 0
 
@@ -51,6 +52,9 @@ class Recorder:
         self.emit(events.BuildStarted(time=0.0, build=build, started=self._wall_clock()))
 
     def build_finished(self, error: str = "") -> None:
+        """End the build. Steps that an interrupt has left open end with it, as canceled."""
+        for step in tuple(self._open.values()):
+            step.finish(error="canceled", canceled=True)
         now = self.now()
         self.emit(
             events.BuildFinished(
@@ -75,8 +79,14 @@ class Recorder:
         if not name:
             return Step(self, 0, now)
         number = next(self._numbers)
+        # Known before it is seen: whoever sees it may send an interrupt at once.
+        step = self._open[number] = Step(self, number, now)
         self.emit(events.StepStarted(time=now, step=number, name=name, file=file, line=line))
-        return Step(self, number, now)
+        return step
+
+    def close(self, step: Step) -> None:
+        """The step has ended."""
+        self._open.pop(step.number, None)
 
     def internal(self, name: str) -> AbstractContextManager[Step]:
         """A step of the builder itself, such as `[internal] load build context`."""
@@ -144,6 +154,7 @@ class Step:
         if self._finished:
             return
         self._finished = True
+        self._recorder.close(self)
         now = self._recorder.now()
         self._emit(
             events.StepFinished(

@@ -85,6 +85,8 @@ class Board(msgspec.Struct):
                 known = parts.setdefault(event.what, Part(event, event.time))
                 known.latest = event
             case events.StepFinished():
+                if event.step not in self.rows:  # its beginning was interrupted
+                    return
                 row = self.rows[event.step]
                 row.finished = event
                 if event.same:

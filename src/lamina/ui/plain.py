@@ -177,6 +177,8 @@ class PlainProgress:
                 )
                 amount.latest, amount.changed = event, True
             case events.StepFinished():
+                if event.step not in self._steps:  # its beginning was interrupted
+                    return
                 step = self._steps[event.step]
                 step.end_partial()
                 if event.same:

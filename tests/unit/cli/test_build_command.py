@@ -169,7 +169,6 @@ def test_what_makes_no_sense_is_refused(args: list[str], said: str) -> None:
         ["-m", "1g"],
         ["--squash"],
         ["--security-opt=x"],
-        ["--provenance=mode=max"],
         ["--sbom=true"],
         ["--attest=type=sbom"],
     ],

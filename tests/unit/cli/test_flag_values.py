@@ -177,37 +177,6 @@ def test_sizes() -> None:
         parse.parse_bytes("--shm-size", "much")
 
 
-@pytest.mark.parametrize(
-    ("flag", "text"),
-    [
-        ("--provenance", "false"),
-        ("--provenance", "0"),
-        ("--sbom", "false"),
-        ("--attest", "type=provenance,disabled=true"),
-    ],
-)
-def test_attestations_may_be_switched_off(flag: str, text: str) -> None:
-    """That is what happens anyway."""
-    parse.check_attestation(flag, text)
-
-
-@pytest.mark.parametrize(
-    ("flag", "text"),
-    [
-        ("--provenance", "true"),
-        ("--provenance", "mode=max"),
-        ("--sbom", "generator=x"),
-        ("--attest", "type=sbom"),
-        ("--attest", "type=provenance,mode=max"),
-        ("--attest", "type=sbon,disabled=true"),
-    ],
-)
-def test_attestations_are_refused(flag: str, text: str) -> None:
-    """An image without the attestation that was asked for is not what was asked for."""
-    with pytest.raises(UsageError):
-        parse.check_attestation(flag, text)
-
-
 def test_entitlements() -> None:
     """Only those that weaken nothing."""
     assert parse.parse_entitlement("network.host") == "network.host"
