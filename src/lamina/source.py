@@ -9,6 +9,11 @@ from __future__ import annotations
 import bisect
 
 
+def printable(text: str) -> str:
+    """The text as every encoder takes it: what stands for bytes that are not UTF-8 is spelled out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 class SourceFile:
     """A named text. Bytes that are not UTF-8 are kept as surrogates (`surrogateescape`)."""
 

@@ -23,6 +23,7 @@ from lamina.cachekey.key import CacheKey, ListedFile, Listing, Part
 from lamina.errors import HostError
 from lamina.layer.stack import Stack
 from lamina.oci.digest import Digest, digest_from, encoded
+from lamina.source import printable
 
 _VERSION = 1
 _SCHEMA = """
@@ -108,7 +109,7 @@ class Index:
         statement = (
             f"SELECT {_COLUMNS} FROM records WHERE locus = ? ORDER BY last_used DESC LIMIT 1"
         )
-        rows = self._query(statement, (locus,))
+        rows = self._query(statement, (printable(locus),))
         return _record(rows[0]) if rows else None
 
     def add(self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float) -> None:
@@ -119,7 +120,7 @@ class Index:
         parts, layers = msgspec.msgpack.encode(key.parts), msgspec.msgpack.encode(stack)
         self._query(
             "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (_raw(key.digest), locus, name, parts, layers, now, now, seconds),
+            (_raw(key.digest), printable(locus), printable(name), parts, layers, now, now, seconds),
         )
 
     def touch(self, records: Iterable[Record]) -> None:

@@ -19,14 +19,27 @@ from functools import cached_property
 
 import msgspec
 
-from lamina.oci.digest import Digest, digest_from
+from lamina.oci.digest import Digest, digest_from, digest_of
+from lamina.source import printable
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """A named input of a step. `value` is short: a digest stands for what is long."""
+    """A named input of a step. `value` is short: a digest stands for what is long.
+
+    Parts are stored and shown, so bytes that are not UTF-8 are spelled out; a digest keeps the
+    value apart from one that is spelled that way.
+    """
 
     name: str
     value: str
+
+    def __post_init__(self) -> None:
+        for field in ("name", "value"):
+            text = getattr(self, field)
+            clean = printable(text)
+            if clean != text:
+                raw = digest_of(text.encode("utf-8", "surrogatepass"))
+                msgspec.structs.force_setattr(self, field, f"{clean} ({raw})")
 
 
 class ListedFile(msgspec.Struct, frozen=True, array_like=True):
@@ -58,9 +71,5 @@ class CacheKey(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def digest(self) -> Digest:
         # Every string is prefixed with its length, so no two lists of parts encode alike.
-        data = msgspec.msgpack.encode([(_text(p.name), _text(p.value)) for p in self.parts])
+        data = msgspec.msgpack.encode(self.parts)
         return digest_from(hashlib.sha256(b"lamina key 1\n" + data).digest())
-
-
-def _text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

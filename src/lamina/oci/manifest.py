@@ -30,8 +30,27 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
 
 
 def encode_document(document: msgspec.Struct) -> bytes:
-    """The canonical JSON of a document: equal values give equal bytes."""
-    return msgspec.json.encode(document, order="deterministic")
+    """The canonical JSON of a document: equal values give equal bytes.
+
+    JSON holds no bytes that are not UTF-8: U+FFFD stands for them, as Go's encoder has it.
+    """
+    try:
+        return msgspec.json.encode(document, order="deterministic")
+    except UnicodeEncodeError:
+        plain = _replaced(msgspec.to_builtins(document))
+        return msgspec.json.encode(plain, order="deterministic")
+
+
+def _replaced(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        case dict():
+            return {_replaced(key): _replaced(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_replaced(each) for each in value]
+        case _:
+            return value
 
 
 def empty_index() -> Index:

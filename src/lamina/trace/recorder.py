@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from lamina.source import printable
 from lamina.trace import events
 from lamina.trace.events import Event
 from lamina.trace.verdict import Verdict
@@ -58,12 +59,16 @@ class Recorder:
         now = self.now()
         self.emit(
             events.BuildFinished(
-                time=now, seconds=now, cached=self.cached, ran=self.ran, error=error
+                time=now, seconds=now, cached=self.cached, ran=self.ran, error=printable(error)
             )
         )
 
     def warn(self, message: str, *, file: str = "", line: int = 0) -> None:
-        self.emit(events.Warned(time=self.now(), message=message, file=file, line=line))
+        self.emit(
+            events.Warned(
+                time=self.now(), message=printable(message), file=printable(file), line=line
+            )
+        )
 
     def count(self, step: Step, *, cached: bool) -> None:
         """Count a step of the Dockerfile that was cached, or that ran."""
@@ -81,7 +86,11 @@ class Recorder:
         number = next(self._numbers)
         # Known before it is seen: whoever sees it may send an interrupt at once.
         step = self._open[number] = Step(self, number, now)
-        self.emit(events.StepStarted(time=now, step=number, name=name, file=file, line=line))
+        self.emit(
+            events.StepStarted(
+                time=now, step=number, name=printable(name), file=printable(file), line=line
+            )
+        )
         return step
 
     def close(self, step: Step) -> None:
@@ -136,7 +145,7 @@ class Step:
             events.StepProgress(
                 time=self._recorder.now(),
                 step=self.number,
-                what=what,
+                what=printable(what),
                 current=current,
                 total=total,
                 unit=unit,
@@ -145,7 +154,9 @@ class Step:
         )
 
     def note(self, text: str) -> None:
-        self._recorder.emit(events.StepNote(time=self._recorder.now(), step=self.number, text=text))
+        self._recorder.emit(
+            events.StepNote(time=self._recorder.now(), step=self.number, text=printable(text))
+        )
 
     def finish(
         self, *, cached: bool = False, same: bool = False, canceled: bool = False, error: str = ""
@@ -164,6 +175,6 @@ class Step:
                 cached=cached,
                 same=same,
                 canceled=canceled,
-                error=error,
+                error=printable(error),
             )
         )
