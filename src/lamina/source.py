@@ -10,7 +10,7 @@ import bisect
 
 
 def printable(text: str) -> str:
-    """The text as every encoder takes it: what stands for bytes that are not UTF-8 is spelled out."""
+    """The text as every encoder takes it: bytes that are not UTF-8 are spelled out."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -55,7 +55,7 @@ class StepOutput(_Event, frozen=True, kw_only=True, tag="step-output"):
 
 
 class StepProgress(_Event, frozen=True, kw_only=True, tag="step-progress"):
-    """Part of a step that can be measured (a layer pulled, a blob written). `total` 0: not known."""
+    """A part of a step that can be measured (a blob written). `total` 0: not known."""
 
     step: int
     what: str
@@ -95,7 +95,7 @@ class Warned(_Event, frozen=True, kw_only=True, tag="warning"):
 
 
 class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
-    """The numbers of the build: steps that were cached and that ran; `error` as text, "" for none."""
+    """How many steps were cached and how many ran; `error` as text, "" for none."""
 
     seconds: float
     cached: int
