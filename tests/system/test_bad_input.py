@@ -425,6 +425,12 @@ def test_bad_input(case: Case, one_store: Lamina, tmp_path: Path) -> None:
         assert carets.strip(" |") == "^" * len(case.caret)
         above = outcome.stderr.splitlines()[outcome.stderr.splitlines().index(carets) - 1]
         assert above[carets.index("^") :].startswith(case.caret)
+    if case in (*IN_THE_CONTEXT, *IN_A_STEP):
+        build_well(one_store, tmp_path)
+
+
+def test_the_store_after_all_that(one_store: Lamina, tmp_path: Path) -> None:
+    """What never got as far as a step has done no harm either."""
     build_well(one_store, tmp_path)
 
 
@@ -622,6 +628,13 @@ def test_a_read_only_context(lamina: Lamina, tmp_path: Path) -> None:
         assert sorted(path.name for path in context.iterdir()) == ["Dockerfile", "a"]
 
 
+def test_a_base_for_another_platform(lamina: Lamina, tmp_path: Path) -> None:
+    """An image that is the only one of its name is taken, with a warning, as BuildKit does."""
+    (tmp_path / "Dockerfile").write_text("FROM --platform=linux/s390x busybox\n")
+    outcome = lamina.build(tmp_path, "--output=type=cacheonly").must_succeed()
+    assert "InvalidBaseImagePlatform: the base image busybox is for" in outcome.stderr
+
+
 def test_files_that_the_user_cannot_read(
     lamina: Lamina, tmp_path: Path, user: OrdinaryUser
 ) -> None:
@@ -650,7 +663,7 @@ def test_files_that_the_user_cannot_read(
 
 
 def keep_from_others(path: Path) -> None:
-    """What belongs to the user can be read whatever its mode is: in their namespace they are root."""
+    """Make a file root's. The user's own would be readable: in their namespace they are root."""
     os.chown(path, 0, 0)
     path.chmod(0)
 

@@ -326,6 +326,15 @@ BUILDS = (
         makes={"seen": "2\n", "after": "1\n"},
     ),
     Case(
+        name="a part of a cache mount can be mounted",
+        dockerfile="""\
+            FROM busybox
+            RUN --mount=type=cache,id=parts,target=/c mkdir -p /c/in && echo part > /c/in/f
+            RUN --mount=type=cache,id=parts,source=in,target=/p cp /p/f /seen
+            """,
+        makes={"seen": "part\n"},
+    ),
+    Case(
         name="nothing can be mounted, and written to",
         dockerfile="""\
             FROM scratch AS nothing
@@ -445,6 +454,12 @@ FAILURES = (
         name="what only a builder that grants it may do",
         dockerfile="FROM busybox\nRUN --security=insecure true\n",
         says="entitlement security.insecure is not allowed",
+    ),
+    Case(
+        name="a part of a cache mount that is a way out of it",
+        dockerfile="FROM busybox\nRUN --mount=type=cache,id=out,target=/c ln -sfn /etc /c/out\n"
+        "RUN --mount=type=cache,id=out,source=out,target=/p cat /p/passwd > /stolen\n",
+        says="cache mount out holds no /out",
     ),
     Case(
         name="a required agent",

@@ -65,7 +65,7 @@ INSTRUCTIONS = {
     "ADD of an archive": "ADD evil.tar /x/\n",
     "heredoc": "COPY <<EOF /x/made\nevil\nEOF\n",
     "bind mount": "RUN --mount=type=bind,source=folder,target=/x/m,rw echo evil >/x/m/made\n",
-    "bind mount on the link": "RUN --mount=type=bind,source=folder,target=/x,rw echo evil >/x/made\n",
+    "bind mount on the link": "RUN --mount=type=bind,source=folder,target=/x,rw echo >/x/made\n",
     "cache mount": "RUN --mount=type=cache,target=/x/m echo evil >/x/m/made\n",
     "cache mount on the link": "RUN --mount=type=cache,target=/x echo evil >/x/made\n",
     "tmpfs": "RUN --mount=type=tmpfs,target=/x echo evil >/x/made\n",
@@ -211,7 +211,7 @@ FROM busybox
 RUN --mount=type=secret,id=file test -s /run/secrets/file
 RUN --mount=type=secret,id=file,target=/etc/token,mode=0444 test -s /etc/token
 RUN --mount=type=secret,id=variable,env=TOKEN test -n "$TOKEN"
-RUN --mount=type=secret,id=file --mount=type=secret,id=variable,env=TOKEN --mount=type=cache,target=/c touch /c/x
+RUN --mount=type=secret,id=file --mount=type=cache,target=/c touch /c/x
 RUN --mount=type=secret,id=file,required=true ls /run/secrets; exit {code}
 """
 

@@ -25,7 +25,7 @@ from lamina.graph.ops import HttpOp, ImageOp, LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
 from lamina.layer.stack import Layer, Stack
 from lamina.oci.digest import Digest
-from lamina.oci.platform import Platform
+from lamina.oci.platform import Platform, rank
 from lamina.oci.reference import Reference, parse_reference
 from lamina.ops.stacks import Progress
 from lamina.trace.recorder import Recorder
@@ -71,6 +71,7 @@ class ImageBases(msgspec.Struct):
             return known
         with self.recorder.internal(f"load metadata for {reference}"):
             source, image = self._find(reference, platform)
+        self._check_platform(reference.familiar, image, platform)
         base = self._base(source, reference, image, origin=_origin(reference, image), name=name)
         self._note_origin(base, reference, image, local=False)
         self._resolved[str(reference), platform] = base
@@ -151,10 +152,19 @@ class ImageBases(msgspec.Struct):
         with self.recorder.internal(f"load metadata for {name} from {path}"):
             source = open_layout(path)
             image = source.resolve(reference, platform)
+        self._check_platform(familiar(name), image, platform)
         label = f"[context {familiar(name)}] {image.digest}"
         base = self._base(source, reference, image, origin=value, name=label)
         self._note_origin(base, parse_reference(familiar(name)), image, local=True)
         return base
+
+    def _check_platform(self, name: str, image: ResolvedImage, platform: Platform) -> None:
+        """Warn of an image that is the only one of its name, but for another platform."""
+        if rank(platform, image.platform) is None:
+            self.recorder.warn(
+                f"InvalidBaseImagePlatform: the base image {name} is for {image.platform}, "
+                f"the build for {platform}"
+            )
 
     def _other_image(self, name: str, value: str, platform: Platform) -> Base:
         if value == "scratch":

@@ -348,6 +348,8 @@ def _how_else(state: StageState, stages: Sequence[str]) -> str:
     meant = nearest(state.base_name, stages, ignore_case=True)
     if meant is not None:
         return f"no stage is called {state.base_name}: did you mean the stage {meant}?"
+    if "@" in state.base_name:
+        return "is it the right digest?"
     return (
         "an image need not come from a registry: --build-context "
         f"{state.base_name}=oci-layout://PATH, or lamina import ARCHIVE {state.base_name}"

@@ -42,8 +42,8 @@ def main(descriptor: int) -> None:
     """Serves the builder at the other end of the socket `descriptor` until it hangs up."""
     os.setsid()
     os.umask(0o022)
-    # Ctrl-C is the builder's to deal with; children that end are nobody's concern.
-    # A terminal or a supervisor signals whole groups: the builder is who ends the steps.
+    # Signals are the builder's to deal with, whoever else they were meant for: it ends the steps.
+    # Children that end are nobody's concern.
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
         signal.signal(ignored, signal.SIG_IGN)
     builder = Socket(fileno=descriptor)

@@ -31,7 +31,8 @@ class BindMount(msgspec.Struct, frozen=True, kw_only=True):
 class CacheMount(msgspec.Struct, frozen=True, kw_only=True):
     """A folder that outlives the build. Its identity is `id` alone.
 
-    `input` and `source` are what a new one starts from; None: empty.
+    `input` and `source` are what a new one starts from; without an `input` it starts empty, and
+    `source` is the part of it that is mounted.
     `mode`, `uid` and `gid` are those of the folder itself, set at mount time.
     """
 

@@ -25,6 +25,7 @@ from lamina.executor.spec import (
     TmpfsMount,
     Ulimit,
 )
+from lamina.fs.paths import resolve_in_root
 from lamina.graph import mounts as m
 from lamina.graph.ops import ExecOp
 from lamina.layer.stack import Layer, Stack
@@ -175,11 +176,14 @@ class Run(Cached):
                 case m.CacheMount():
                     if mount.id not in folders:
                         folders[mount.id] = self._cache(mount, inputs, running, held)
+                    _check_part(mount, folders[mount.id])
                     mounts.append(
                         BindMount(
                             source=folders[mount.id],
                             target=mount.target,
                             read_only=mount.read_only,
+                            # With a `from` it has said what the folder is filled with.
+                            subpath=mount.source if mount.input is None else "/",
                         )
                     )
                 case m.TmpfsMount():
@@ -237,6 +241,15 @@ class Run(Cached):
         copy_out(tree, os.fsencode(mount.source), directory)
 
 
+def _check_part(mount: m.CacheMount, folder: str) -> None:
+    """Raises UserError where the part of the cache that is to be mounted is not in it."""
+    if mount.input is not None or mount.source == "/":
+        return
+    inner = resolve_in_root(folder, os.fsencode(mount.source))
+    if not os.path.lexists(os.path.join(os.fsencode(folder), inner)):
+        raise UserError(f"cache mount {mount.id} holds no {mount.source}")
+
+
 def _full(root: OverlayMount | BindMount) -> str | None:
     """That the disk under a step's tree has no room left, which a program may not say."""
     place = root.upper if isinstance(root, OverlayMount) else root.source
@@ -283,7 +296,8 @@ def _describe(mount: m.Mount) -> str:
         case m.BindMount():
             return f"bind {mount.source} {'ro' if mount.read_only else 'rw'}"
         case m.CacheMount():
-            return f"cache {'ro' if mount.read_only else 'rw'}"
+            place = mount.source.strip("/") if mount.input is None else ""
+            return " ".join(filter(None, ("cache", "ro" if mount.read_only else "rw", place)))
         case m.TmpfsMount():
             return f"tmpfs {mount.size}"
         case m.SecretMount():
