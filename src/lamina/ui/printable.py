@@ -14,7 +14,6 @@ _SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-~]?"  # the other, short ones
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def encode(text: str) -> bytes:
@@ -48,5 +47,7 @@ def terminal_line(data: bytes) -> str:
 
 def one_line(text: str) -> str:
     """The text as one line without anything but printable characters."""
-    text = text.replace("\t", "    ").replace("\n", " ")
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
+    text = _CONTROL.sub("", text.replace("\t", "    ").replace("\n", " "))
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
