@@ -120,12 +120,12 @@ class Solver:
                 return
             key = operation.key(inputs)
             stack, verdict = self._look_up(vertex, key)
-        except Exception as error:
+        except KeyboardInterrupt:
+            step.finish(error=CANCELED, canceled=True)
+            raise
+        except BaseException as error:
             step.finish(error=str(error) or type(error).__name__)
             _place(error, vertex)
-            raise
-        except BaseException:
-            step.finish(error=CANCELED, canceled=True)
             raise
         if stack is not None:
             self._hit(step, key, verdict)
