@@ -81,14 +81,23 @@ class ContextTree:
     """
 
     def __init__(
-        self, root: str, ignore: Ignore | None, index: StatIndex, *, keep_owners: bool = False
+        self,
+        root: str,
+        ignore: Ignore | None,
+        index: StatIndex,
+        *,
+        keep_owners: bool = False,
+        ignore_file: str = ".dockerignore",
     ) -> None:
         """With `keep_owners` files belong to whom they belong on disk: for unpacked archives.
+
+        `ignore_file` is the name of what `ignore` was read from, for messages.
 
         Raises UserError where `root` is no directory that can be read.
         """
         self._keep_owners = keep_owners
         self.root = root
+        self.ignore_file = ignore_file
         self.counters = Counters()
         self._ignored: dict[bytes, IgnoreDirectory] = {}
         if ignore is not None:

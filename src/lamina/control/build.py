@@ -156,6 +156,9 @@ class _Build(msgspec.Struct):
         with self.recorder.internal(f"load build definition from {self.inputs.dockerfile.name}"):
             pass
         lowered = [lower(self._lowering(platform), self.bases) for platform in self.platforms]
+        for warning in lowered[0].warnings:
+            span = warning.span
+            self.recorder.warn(warning.message, file=span.file.name, line=span.line)
         memory = StepCache(self.store.index, exists=self.stacks.exists)
         solver = Solver(
             provider=wiring.provider(

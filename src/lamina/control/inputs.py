@@ -205,7 +205,8 @@ def _read(path: str, *, name: str | None = None) -> SourceFile | None:
 def _tree(store: Store, directory: str, ignore: SourceFile | None) -> Iterator[ContextTree]:
     matcher = parse_ignore_file(ignore) if ignore is not None else None
     index = StatIndex(index_file(store.folder("contexts"), directory))
-    with ContextTree(directory, ignore=matcher, index=index) as tree:
+    name = ignore.name if ignore is not None else ""
+    with ContextTree(directory, ignore=matcher, index=index, ignore_file=name) as tree:
         yield tree
 
 

@@ -57,6 +57,7 @@ class _Lowering:
     def __init__(self, request: LoweringRequest, bases: Bases) -> None:
         check_frontend(request)
         syntax = parse_syntax(request.dockerfile)
+        self.warnings = syntax.warnings
         self.request = request
         self.bases = bases
         self.stages, meta_args = parse(syntax)
@@ -324,7 +325,13 @@ class _Lowering:
             os_version=platform.os_version,
             os_features=platform.os_features,
         )
-        return Lowered(vertex=vertex, config=config, platform=platform, epoch=self.epoch)
+        return Lowered(
+            vertex=vertex,
+            config=config,
+            platform=platform,
+            epoch=self.epoch,
+            warnings=self.warnings,
+        )
 
 
 def _reference(state: StageState) -> Reference:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from lamina.dockerfile.syntax import ParseWarning
 from lamina.graph.ops import Limits
 from lamina.graph.vertex import Vertex
 from lamina.oci.config import ImageConfig
@@ -41,10 +42,11 @@ class LoweringRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Lowered(msgspec.Struct, frozen=True, kw_only=True):
     """One image to be: its files are what `vertex` gives, everything else is `config`.
 
-    `epoch` is the build's SOURCE_DATE_EPOCH, where one was given.
+    `epoch` is the build's SOURCE_DATE_EPOCH, where one was given. `warnings` are about the text.
     """
 
     vertex: Vertex
     config: ImageConfig
     platform: Platform
     epoch: int | None
+    warnings: tuple[ParseWarning, ...] = ()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from lamina.content.store import host_errors
-from lamina.errors import InternalError, UsageError
+from lamina.errors import HostError, InternalError, UsageError
 from lamina.exporter.transfer import copy_bytes
 from lamina.fs.publish import publishing
 
@@ -97,18 +97,29 @@ def _stream_output(stream: BinaryIO) -> Output:
     return _FileOutput(fd)
 
 
+@contextlib.contextmanager
+def _reader() -> Iterator[None]:
+    """Says of a pipe nobody reads what it is, before it is taken for a fault of another file."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise HostError("nobody reads the output any more: the pipe was closed") from None
+
+
 class _FileOutput:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        with _reader():
+            while view:
+                view = view[os.write(self._fd, view) :]
         return len(data)
 
     def copy(self, source: int, size: int) -> None:
-        copy_bytes(source, self._fd, size)
+        with _reader():
+            copy_bytes(source, self._fd, size)
 
 
 class _StreamOutput:

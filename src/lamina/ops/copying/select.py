@@ -41,6 +41,8 @@ class SourceNotFound(UserError):
 class Hiding(Protocol):
     """A tree that leaves out what is on disk, and can say why."""
 
+    ignore_file: str
+
     def excluded_by(self, path: bytes) -> int | None: ...
 
 
@@ -240,9 +242,8 @@ def _inode(path: bytes) -> tuple[int, int] | None:
 
 
 def _why_missing(tree: Tree, path: bytes) -> str | None:
-    line = tree.excluded_by(path) if isinstance(tree, Hiding) else None
-    if line is not None:
-        return f"{shown(path)} is excluded by .dockerignore line {line}"
+    if isinstance(tree, Hiding) and (line := tree.excluded_by(path)) is not None:
+        return f"{shown(path)} is excluded by {tree.ignore_file} line {line}"
     here: Entry | None = tree.lookup(b"")
     walked: list[bytes] = []
     for part in path.split(b"/"):
