@@ -1,143 +1,191 @@
-"""`make bench`: Lamina beside buildah on the same work, in turns, on one fresh file system.
+"""`make bench`: Lamina beside every other builder of this machine, on the same work, in turns.
 
-    python -m bench.run [--rounds N] [--only WORDS] [--out FOLDER]
+    python -m bench.run [--rounds N] [--only WORDS] [--network] [--out FOLDER]
 
-Prints a Markdown table of medians and ratios, and writes it with the numbers of every round.
+Writes the report as Markdown, JSON and SVG, and prints the first.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import os
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.builders import BuildahBuilder, Builder, LaminaBuilder
-from bench.measure import Cost, measure
-from bench.scenarios import Scenario, big_file, cached, run_overhead, small_files
+from bench import chart, growth, report
+from bench.builders import (
+    Base,
+    Builder,
+    CannotRun,
+    buildah,
+    buildctl,
+    docker,
+    kaniko,
+    lamina,
+    podman,
+)
+from bench.disk import fresh_disk
+from bench.limits import Limit, measure_limits
+from bench.machine import facts
+from bench.report import Report, Result
+from bench.scenarios import (
+    NotYet,
+    Scenario,
+    apt,
+    big_file,
+    cached,
+    independent_stages,
+    many_steps,
+    node,
+    one_change,
+    remote,
+    run_overhead,
+    small_files,
+)
+from bench.turns import Turns
 from tests.support.bases import write_layout
-from tools.bases import busybox_rootfs
+from tools.bases import busybox_rootfs, debian_rootfs
 
-SCENARIOS = [
+FINDERS: Mapping[str, Callable[[Path], Builder]] = {
+    "lamina": lamina.find,
+    "buildctl": buildctl.find,
+    "docker": docker.find,
+    "buildah": buildah.find,
+    "podman": podman.find,
+    "kaniko": kaniko.find,
+}
+SCENARIOS: tuple[Scenario | NotYet, ...] = tuple(
     scenario
-    for module in (cached, run_overhead, small_files, big_file)
+    for module in (
+        cached,
+        one_change,
+        run_overhead,
+        small_files,
+        big_file,
+        remote,
+        independent_stages,
+        apt,
+        node,
+        many_steps,
+    )
     for scenario in module.SCENARIOS
-]
-DISK = 16 << 30  # bytes; sparse, so only what is used counts
-MIB = 1 << 20
-Costs = dict[str, list[Cost]]
+)
+NO_NETWORK = "asks mirrors on the network: run with --network"
+GROWTH, LIMITS = "growth", "limits"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="scenarios whose name contains these words")
-    parser.add_argument("--out", type=Path, default=Path("build/bench"))
-    asked = parser.parse_args()
-    results: dict[str, Costs] = {}
-    with fresh_disk() as disk:
-        (disk / "busybox.tar").write_bytes(busybox_rootfs())
-        write_layout(disk / "busybox", busybox_rootfs())
-        for scenario in SCENARIOS:
-            if asked.only in scenario.name:
-                results[scenario.name] = run(scenario, disk, asked.rounds)
-    table = render(results)
-    print(table)
+    asked = arguments()
+    with tempfile.TemporaryDirectory(prefix="lamina-bench-", dir="/var/tmp") as name:
+        found = Bench(scratch=Path(name), asked=asked).run()
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "bench.md").write_text(table)
-    numbers = {n: {b: [asdict(c) for c in cs] for b, cs in r.items()} for n, r in results.items()}
-    (asked.out / "bench.json").write_text(json.dumps(numbers, indent=1))
+    (asked.out / "bench.json").write_text(report.to_json(found))
+    (asked.out / "bench.md").write_text(report.to_markdown(found))
+    (asked.out / "bench.svg").write_text(chart.to_svg(found.results))
+    print(report.to_markdown(found))
     return 0
 
 
-def run(scenario: Scenario, disk: Path, rounds: int) -> Costs:
-    """Measure one scenario, the builders in turns."""
-    context = disk / "context"
-    context.mkdir()
-    scenario.prepare(context)
-    builders: list[Builder] = [
-        LaminaBuilder(state=disk / "lamina", rootfs=disk / "busybox.tar"),
-        BuildahBuilder(state=disk / "buildah", layout=disk / "busybox"),
-    ]
-    costs: Costs = {builder.name: [] for builder in builders}
-    try:
-        for builder in builders:
-            builder.fresh()
-            once(builder, scenario, disk)  # warms the page cache, and the layer cache
-        for _ in range(rounds):
-            for builder in builders:
-                if scenario.cold:
-                    builder.fresh()
-                cost = once(builder, scenario, disk)
-                costs[builder.name].append(cost)
-                print(f"{scenario.name}: {builder.name} {cost.seconds:.2f} s", file=sys.stderr)
-    finally:
-        for builder in builders:
-            builder.close()
-        shutil.rmtree(context)
-    return costs
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="the most that are counted")
+    parser.add_argument("--only", default="", help="scenarios whose name contains these words")
+    parser.add_argument("--network", action="store_true", help="also what asks package mirrors")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"))
+    return parser.parse_args()
 
 
-def once(builder: Builder, scenario: Scenario, disk: Path) -> Cost:
-    archive = disk / "image.tar" if scenario.export else None
-    try:
-        return measure(builder.command(disk / "context", archive), builder.env())
-    finally:
-        (disk / "image.tar").unlink(missing_ok=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One run of the benchmark. `scratch` holds the file system that is measured on."""
 
+    scratch: Path
+    asked: argparse.Namespace
 
-@contextlib.contextmanager
-def fresh_disk() -> Iterator[Path]:
-    """An empty ext4 on a loop device, so that every run starts alike; else a folder."""
-    with tempfile.TemporaryDirectory(prefix="lamina-bench-", dir="/var/tmp") as scratch:
-        disk = Path(scratch) / "disk"
-        disk.mkdir()
-        mounted = os.geteuid() == 0 and mount_ext4(Path(scratch) / "disk.img", disk)
-        if not mounted:
-            print("no loop device to be had: measuring on this file system", file=sys.stderr)
-        try:
-            yield disk
-        finally:
-            if mounted:
-                subprocess.run(["umount", disk], check=True)
-
-
-def mount_ext4(image: Path, place: Path) -> bool:
-    with image.open("wb") as stream:
-        stream.truncate(DISK)
-    try:
-        for command in (f"mkfs.ext4 -q {image}", f"mount -o loop {image} {place}"):
-            subprocess.run(command.split(), check=True, stderr=subprocess.DEVNULL)
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return True
-
-
-def render(results: dict[str, Costs]) -> str:
-    """A table of medians; the ratio is what counts, the seconds belong to the machine."""
-    lines = [
-        "| scenario | lamina | buildah | ratio | lamina CPU | lamina memory | buildah memory |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, costs in results.items():
-        ours, theirs = costs["lamina"], costs["buildah"]
-        mine = statistics.median(cost.seconds for cost in ours)
-        other = statistics.median(cost.seconds for cost in theirs)
-        cpu = statistics.median(cost.cpu for cost in ours)
-        memory = [max(cost.memory for cost in costs) // MIB for costs in (ours, theirs)]
-        lines.append(
-            f"| {name} | {mine:.2f} s | {other:.2f} s | {mine / other:.2f} "
-            f"| {cpu:.2f} s | {memory[0]} MiB | {memory[1]} MiB |"
+    def run(self) -> Report:
+        machine = facts()
+        builders, absent = self.find_builders()
+        bases = {"busybox": self.base("busybox", busybox_rootfs())}
+        results = []
+        for scenario in SCENARIOS:
+            if self.asked.only not in scenario.name:
+                continue
+            if isinstance(scenario, NotYet):
+                results.append(Result(name=scenario.name, not_yet=scenario.reason))
+            elif scenario.network and not self.asked.network:
+                results.append(Result(name=scenario.name, not_yet=NO_NETWORK))
+            else:
+                if scenario.base not in bases:
+                    packages = {"node": ("nodejs", "npm")}.get(scenario.base, ())
+                    rootfs = debian_rootfs(*packages).read_bytes()
+                    bases[scenario.base] = self.base(scenario.base, rootfs)
+                results.append(self.compare(scenario, bases[scenario.base], builders))
+        return Report(
+            machine=machine,
+            builders={b.name: f"{b.version} ({b.flags})" for b in builders},
+            absent=absent,
+            results=results,
+            limits=self.limits(),
+            curves=self.curves(builders[0], bases["busybox"]),
         )
-    return "\n".join([*lines, ""])
+
+    def find_builders(self) -> tuple[list[Builder], dict[str, str]]:
+        builders: list[Builder] = []
+        absent = {}
+        for name, find in FINDERS.items():
+            with fresh_disk(self.scratch) as disk:
+                try:
+                    builders.append(find(disk))
+                    builders[-1].close()
+                except CannotRun as error:
+                    absent[name] = " ".join(str(error).split())
+        return builders, absent
+
+    def base(self, name: str, rootfs: bytes) -> Base:
+        base = Base(name=name, tar=self.scratch / f"{name}.tar", layout=self.scratch / name)
+        base.tar.write_bytes(rootfs)
+        write_layout(base.layout, rootfs)
+        return base
+
+    def limits(self) -> list[Limit]:
+        if self.asked.only not in LIMITS:
+            return []
+        with fresh_disk(self.scratch) as disk:
+            return measure_limits(disk, sys.executable, self.asked.rounds)
+
+    def curves(self, builder: Builder, base: Base) -> list[growth.Curve]:
+        if self.asked.only not in GROWTH:
+            return []
+        with fresh_disk(self.scratch) as disk:
+            return growth.curves(builder, base, disk, min(self.asked.rounds, 3))
+
+    def compare(self, scenario: Scenario, base: Base, builders: Sequence[Builder]) -> Result:
+        """All builders on one scenario."""
+        work = scenario.work
+        if callable(work):
+            (self.scratch / "work").mkdir()
+            work = work(self.scratch / "work")
+            shutil.rmtree(self.scratch / "work")
+        with fresh_disk(self.scratch) as disk:
+            secrets = scenario.secrets(self.scratch) if scenario.secrets else {}
+            turns = Turns(scenario=scenario, base=base, disk=disk, secrets=secrets)
+            try:
+                tree, costs, missing = turns.take(builders, min(self.asked.rounds, scenario.rounds))
+            finally:
+                for builder in builders:
+                    builder.close()
+        return Result(
+            name=scenario.name,
+            target=scenario.target,
+            memory_target=scenario.memory,
+            work=work,
+            tree=tree,
+            costs=costs,
+            missing=missing,
+        )
 
 
 if __name__ == "__main__":

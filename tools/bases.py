@@ -126,6 +126,7 @@ def debian_rootfs(*packages: str) -> Path:
         command = [program, "--quiet", "--variant=minbase", *_options(packages)]
         subprocess.run([*command, _release(), str(unfinished), *sources], check=True)
         unfinished.rename(kept)
+        forget_old()
     except subprocess.CalledProcessError as error:
         raise Impossible(f"mmdebstrap failed with exit code {error.returncode}") from error
     finally:
@@ -175,6 +176,13 @@ def os_release() -> dict[str, str]:
 
 def _release() -> str:
     return os_release()["VERSION_CODENAME"]
+
+
+def forget_old() -> None:
+    """Remove the root file systems that nothing will be built upon any more."""
+    for kept in kept_files().glob("rootfs-*.tar"):
+        if time.time() - kept.stat().st_mtime > KEPT_FOR:
+            kept.unlink()
 
 
 def kept_files() -> Path:

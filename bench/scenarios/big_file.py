@@ -1,25 +1,45 @@
-"""One GiB is copied and exported as a gzip-compressed OCI archive: hashing and compression."""
+"""One GiB is copied and exported: reading, hashing, writing, compression."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
-from bench.scenarios import Scenario
+from bench.builders import Output
+from bench.scenarios import MIB, Scenario
 
-MIB = 1 << 20
+TARGETS = {
+    Output.STORE: (0.7, 3),
+    Output.GZIP: (0.25, 1),
+    Output.ZSTD: (0.5, 1),
+    Output.PLAIN: (None, 1),
+    Output.FOLDER: (None, 1),
+}
 
 
-def prepare(context: Path, /) -> None:
+def write_big(path: Path) -> None:
     """Half of the file is noise and half is text, so that it can be compressed to about half."""
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY big /big\n")
     noise = random.Random(1)
-    with (context / "big").open("wb") as stream:
+    with path.open("wb") as stream:
         for number in range(512):
             stream.write(noise.randbytes(MIB))
             stream.write((b"%d lines of text\n" % number).ljust(64, b".") * (MIB // 64))
 
 
+def prepare(context: Path, /) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY big /big\n")
+    write_big(context / "big")
+
+
 SCENARIOS = [
-    Scenario(name="1 GiB exported as gzip", prepare=prepare, cold=True, export=True),
+    Scenario(
+        name=f"1 GiB file, cold, to {output.value}",
+        prepare=prepare,
+        cold=True,
+        output=output,
+        target=target,
+        memory=0.8 if output is Output.STORE else None,
+        rounds=rounds,
+    )
+    for output, (target, rounds) in TARGETS.items()
 ]

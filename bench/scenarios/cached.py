@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from bench.scenarios import Scenario
+from bench.scenarios import Scenario, write_files
 
 DOCKERFILE = """\
 FROM busybox
@@ -19,13 +19,19 @@ CMD ["sh"]
 
 def prepare(context: Path, /, *, files: int) -> None:
     (context / "Dockerfile").write_text(DOCKERFILE)
-    for number in range(files):
-        folder = context / "files" / f"{number // 100:03}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number:05}").write_text(f"{number}\n" * 100)
+    write_files(context / "files", files, content=lambda number: f"{number}\n" * 100)
 
 
 SCENARIOS = [
-    Scenario(name=f"everything cached, {n:,} files", prepare=partial(prepare, files=n), cold=False)
-    for n in (20, 10_000)
+    Scenario(name="everything cached, 20 files", prepare=partial(prepare, files=20), target=1.0),
+    Scenario(
+        name="everything cached, 10,000 files", prepare=partial(prepare, files=10_000), target=0.35
+    ),
+    Scenario(
+        name="everything cached, 100,000 files",
+        prepare=partial(prepare, files=100_000),
+        target=0.25,
+        memory=0.3,
+        rounds=1,
+    ),
 ]

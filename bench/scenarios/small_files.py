@@ -1,18 +1,34 @@
-"""Ten thousand small files are copied into an image for the first time."""
+"""Ten thousand small files are copied into an image for the first time, and exported."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bench.scenarios import Scenario
+from bench.builders import Output
+from bench.scenarios import Scenario, write_files
+
+TARGETS = {
+    Output.STORE: 0.35,
+    Output.GZIP: 0.25,
+    Output.ZSTD: 0.5,
+    Output.PLAIN: None,
+    Output.FOLDER: None,
+}
 
 
 def prepare(context: Path, /) -> None:
     (context / "Dockerfile").write_text("FROM busybox\nCOPY files /files\n")
-    for number in range(10_000):
-        folder = context / "files" / f"{number // 100:03}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number:05}").write_text(f"{number}\n" * (number % 400))
+    write_files(context / "files", 10_000, content=lambda number: f"{number}\n" * (number % 400))
 
 
-SCENARIOS = [Scenario(name="COPY of 10,000 small files", prepare=prepare, cold=True)]
+SCENARIOS = [
+    Scenario(
+        name=f"10,000 small files, cold, to {output.value}",
+        prepare=prepare,
+        cold=True,
+        output=output,
+        target=target,
+        rounds=5 if output is Output.STORE else 3,
+    )
+    for output, target in TARGETS.items()
+]

@@ -18,13 +18,12 @@ import pytest
 from lamina.dockerfile.directives import find_directive, find_syntax, first_word
 from lamina.dockerfile.expansion import Lexer
 from lamina.dockerfile.git_ref import parse_git_ref
-from lamina.dockerfile.gostrings import quote
 from lamina.dockerfile.heredoc import Heredoc, find_heredocs, parse_heredoc
 from lamina.dockerfile.ignore_matcher import IgnoreMatcher
 from lamina.dockerfile.ignore_pattern import clean_path
 from lamina.dockerfile.ignorefile import read_ignore_lines
 from lamina.dockerfile.instructions import commands as c
-from lamina.dockerfile.instructions.mount import Mount
+from lamina.dockerfile.instructions.mount import MountFlag
 from lamina.dockerfile.instructions.parse import parse, parse_instruction
 from lamina.dockerfile.json_form import parse_json_strings
 from lamina.dockerfile.parser import parse_syntax
@@ -32,6 +31,7 @@ from lamina.dockerfile.problems import GitReferenceError
 from lamina.dockerfile.syntax import Instruction, Syntax
 from lamina.dockerfile.words import parse_pairs, split_words
 from lamina.errors import UserError
+from lamina.notation.gostrings import quote
 from lamina.source import SourceFile, Span
 
 Case = dict[str, Any]
@@ -317,7 +317,7 @@ def _line(line: c.CommandLine) -> Case:
     }
 
 
-def _mount(mount: Mount) -> Case:
+def _mount(mount: MountFlag) -> Case:
     return {
         "CacheID": mount.id,
         "CacheSharing": mount.sharing or "",

@@ -20,9 +20,10 @@ from typing import Any
 import msgspec
 
 from lamina.cachekey.key import CacheKey, ListedFile, Listing, Part
+from lamina.content.blob import KnownBlob
 from lamina.errors import HostError
 from lamina.layer.stack import Stack
-from lamina.oci.digest import Digest, digest_from, encoded
+from lamina.oci.digest import Digest, digest_from, encoded, parse_digest
 from lamina.source import printable
 
 _VERSION = 1
@@ -43,6 +44,8 @@ CREATE TABLE IF NOT EXISTS memos (
 """
 _TOUCH_AFTER = 3600.0  # seconds: a record used again within this time is not written again
 
+_LAYER = "layer"  # the kind of memo that knows a layer by its diff ID
+
 _PARTS = msgspec.msgpack.Decoder(tuple[Part, ...])
 _STACK = msgspec.msgpack.Decoder(Stack)
 _FILES = msgspec.msgpack.Decoder(tuple[ListedFile, ...])
@@ -61,16 +64,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     last_used: float
     seconds: float
-
-
-class KnownBlob(msgspec.Struct, frozen=True, kw_only=True):
-    """A tar that was made of a layer: its digest and size in bytes, and the digest of the plain
-    tar.
-    """
-
-    digest: Digest
-    size: int
-    diff_id: Digest
 
 
 class Index:
@@ -98,9 +91,11 @@ class Index:
             raise self._damaged(error) from None
 
     def close(self) -> None:
+        """Nothing may be asked afterwards."""
         self._db.close()
 
     def record(self, key: Digest) -> Record | None:
+        """What is known under exactly this key."""
         rows = self._query(f"SELECT {_COLUMNS} FROM records WHERE key = ?", (_raw(key),))
         return _record(rows[0]) if rows else None
 
@@ -160,8 +155,18 @@ class Index:
         return KnownBlob(digest=digest_from(digest), size=size, diff_id=digest_from(diff_id))
 
     def add_blob(self, layer: Digest, form: str, blob: KnownBlob) -> None:
+        """Remembers; what was known for the same layer and form is replaced."""
         values = (_raw(layer), form, _raw(blob.digest), blob.size, _raw(blob.diff_id))
         self._query("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)", values)
+
+    def layer_of(self, diff_id: Digest) -> Digest | None:
+        """The layer made here whose plain tar has this digest, as `add_layer` said."""
+        known = self.memo(_LAYER, _raw(diff_id))
+        return None if known is None else parse_digest(known.decode())
+
+    def add_layer(self, diff_id: Digest, layer: Digest) -> None:
+        """Remembers which layer has a plain tar with this digest."""
+        self.add_memo(_LAYER, _raw(diff_id), layer.encode())
 
     def memo(self, kind: str, key: bytes) -> bytes | None:
         """A small value that was computed from `key` before, and that `key` alone decides."""
@@ -169,6 +174,7 @@ class Index:
         return bytes(rows[0][0]) if rows else None
 
     def add_memo(self, kind: str, key: bytes, value: bytes) -> None:
+        """Remembers; what was known for the same key is replaced."""
         self._query("INSERT OR REPLACE INTO memos VALUES (?, ?, ?)", (kind, key, value))
 
     def _query(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from lamina.cli.key_values import choose, parse_bool, parse_fields, parse_options
+from lamina.cli.key_values import choose, parse_fields, parse_options, parse_switch
 from lamina.control.request import ProvenanceRequest
 from lamina.errors import UsageError
 
@@ -33,7 +33,7 @@ def parse_attestations(wanted: Iterable[tuple[str, str]]) -> ProvenanceRequest |
     found: dict[str, ProvenanceRequest | None] = {}
     for flag, text in wanted:
         kind, options = _options(flag, text)
-        if parse_bool(flag, options.get("disabled") or "false"):
+        if parse_switch(flag, options.get("disabled") or "false"):
             found[kind] = None
         elif kind == "sbom":
             raise UsageError(
@@ -51,7 +51,7 @@ def _options(flag: str, text: str) -> tuple[str, dict[str, str]]:
     kind = flag.removeprefix("--")
     if kind in _TYPES:
         if text in _BOOLEANS:
-            return kind, {"disabled": str(not parse_bool(flag, text)).lower()}
+            return kind, {"disabled": str(not parse_switch(flag, text)).lower()}
         options = _pairs(flag, text)
     else:
         options = _pairs(flag, text)
@@ -73,7 +73,7 @@ def _pairs(flag: str, text: str) -> dict[str, str]:
 
 def _provenance(flag: str, options: dict[str, str]) -> ProvenanceRequest:
     def switched(key: str) -> bool:
-        return parse_bool(f"{flag} {key}", options.get(key) or "false")
+        return parse_switch(f"{flag} {key}", options.get(key) or "false")
 
     if switched("capture-usage"):
         raise UsageError(f"{flag} capture-usage=true is not supported: usage is not measured")

@@ -12,9 +12,9 @@ from typing import BinaryIO, Protocol, cast
 import click
 import msgspec
 
-from lamina.cli.key_values import parse_bool
-from lamina.dockerfile.suggest import nearest
+from lamina.cli.key_values import parse_switch
 from lamina.errors import UsageError
+from lamina.notation.suggest import nearest
 
 SUMMARIES: Mapping[str, str] = {
     "build": "Build an image from a Dockerfile",
@@ -102,7 +102,7 @@ def without_bool_values(args: list[str], params: list[click.Parameter]) -> list[
         name, equals, value = arg.partition("=")
         if equals and name in switches:
             out = [other for other in out if other != name]
-            out += [name] if parse_bool(name, value) else []
+            out += [name] if parse_switch(name, value) else []
             continue
         out.append(arg)
         if arg in with_value:

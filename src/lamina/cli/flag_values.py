@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from lamina.cli.key_values import choose, parse_bool, parse_fields, parse_options
+from lamina.cli.key_values import choose, parse_fields, parse_options, parse_switch
 from lamina.control.request import OutputRequest, SecretSource, SshSource
-from lamina.dockerfile.sizes import parse_size
 from lamina.errors import UsageError, UserError
+from lamina.notation.sizes import parse_size
 from lamina.oci.platform import Platform, parse_platform
 from lamina.oci.reference import Reference, parse_reference
 
@@ -63,7 +63,7 @@ def _checked(kind: str, dest: str | None, attributes: dict[str, str], text: str)
 
 
 def _true(attributes: Mapping[str, str], key: str, *, default: bool = False) -> bool:
-    return parse_bool(f"--output {key}", attributes[key]) if key in attributes else default
+    return parse_switch(f"--output {key}", attributes[key]) if key in attributes else default
 
 
 def parse_secret(text: str, environ: Mapping[str, str]) -> SecretSource:

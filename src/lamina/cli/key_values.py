@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from lamina.dockerfile.csv_line import CsvLineError, parse_csv_line
-from lamina.dockerfile.suggest import nearest
 from lamina.errors import UsageError
+from lamina.notation.boolean import parse_bool
+from lamina.notation.csv_line import CsvLineError, parse_csv_line
+from lamina.notation.suggest import nearest
 
 
 def parse_fields(flag: str, text: str) -> tuple[str, ...]:
@@ -52,13 +53,12 @@ def _pairs(flag: str, texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
         yield name, value if equals else None
 
 
-def parse_bool(flag: str, text: str) -> bool:
-    """A truth value as Go's `strconv.ParseBool` spells it. Raises UsageError."""
-    if text in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if text in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise UsageError(f"invalid value {text!r} for {flag}: write true or false")
+def parse_switch(flag: str, text: str) -> bool:
+    """`true`, `1`, `false` … Raises UsageError."""
+    value = parse_bool(text)
+    if value is None:
+        raise UsageError(f"invalid value {text!r} for {flag}: write true or false")
+    return value
 
 
 def choose(flag: str, text: str, known: Iterable[str], *, what: str = "value") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lamina.cli import flag_values as parse
 from lamina.cli.build_request import ISOLATIONS, NETWORKS
-from lamina.cli.key_values import choose, parse_bool, parse_environment_pairs, parse_options
+from lamina.cli.key_values import choose, parse_environment_pairs, parse_options, parse_switch
 from lamina.cli.values import Values
 from lamina.control.request import RunMount, RunRequest
 from lamina.errors import UsageError
@@ -103,7 +103,7 @@ def parse_mount(text: str, *, cwd: str) -> RunMount:
         type="bind",
         source=_existing(found.get("source", ""), cwd, flag),
         target=target,
-        read_only=parse_bool("--mount readonly", found.get("ro", "false")),
+        read_only=parse_switch("--mount readonly", found.get("ro", "false")),
     )
 
 

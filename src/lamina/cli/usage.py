@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from lamina.dockerfile.suggest import nearest
 from lamina.errors import UsageError
+from lamina.notation.suggest import nearest
 
 
 def usage_error(problem: click.ClickException) -> UsageError:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from types import TracebackType
-from typing import Any, Protocol, Self, assert_never, cast
+from typing import Any, Self, assert_never, cast
 
 from lamina.content.compression import Compression, zstd_module
 from lamina.content.errors import MalformedImage
-
-
-class Stream(Protocol):
-    """What is read from: `read(n)` gives up to n bytes, none only at the end."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
+from lamina.fs.streams import Peeked, Source
 
 
 def sniff(head: bytes) -> Compression | None:
@@ -25,25 +19,23 @@ def sniff(head: bytes) -> Compression | None:
     return None
 
 
-def decompressing_reader(stream: Stream, kind: Compression | None = None) -> DecompressingReader:
+def decompressing_reader(stream: Source, kind: Compression | None = None) -> DecompressingReader:
     """A reader of the plain bytes. Without a `kind` the first bytes tell: gzip, zstd, or neither.
 
     Several gzip members or zstd frames in a row are one stream.
     """
-    head = b""
+    peeked = Peeked(stream)
     if kind is None:
-        head = _read_head(stream)
-        kind = sniff(head) or Compression.UNCOMPRESSED
-    stream = _Prefixed(head, stream)
+        kind = sniff(peeked.peek(4)) or Compression.UNCOMPRESSED
     match kind:
         case Compression.UNCOMPRESSED:
-            return DecompressingReader(stream, broken=())
+            return DecompressingReader(peeked, broken=())
         case Compression.GZIP:
-            plain, broken = _gunzip(stream)
+            plain, broken = _gunzip(peeked)
             return DecompressingReader(plain, broken=broken)
         case Compression.ZSTD:
             zstd = zstd_module()
-            return DecompressingReader(zstd.ZstdFile(stream), broken=(zstd.ZstdError, EOFError))
+            return DecompressingReader(zstd.ZstdFile(peeked), broken=(zstd.ZstdError, EOFError))
         case _:
             assert_never(kind)
 
@@ -51,7 +43,7 @@ def decompressing_reader(stream: Stream, kind: Compression | None = None) -> Dec
 class DecompressingReader:
     """Plain bytes. `read` raises MalformedImage where the compressed ones are damaged or cut."""
 
-    def __init__(self, plain: Stream, *, broken: tuple[type[Exception], ...]) -> None:
+    def __init__(self, plain: Source, *, broken: tuple[type[Exception], ...]) -> None:
         self._plain = plain
         self._broken = broken
 
@@ -71,45 +63,11 @@ class DecompressingReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class _Prefixed:
-    """A stream whose first bytes were read already, as the decompressors want to see it."""
-
-    def __init__(self, head: bytes, stream: Stream) -> None:
-        self._head = head
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._head:
-            return self._stream.read(size)
-        if size < 0:
-            head, self._head = self._head, b""
-            return head + self._stream.read()
-        head, self._head = self._head[:size], self._head[size:]
-        return head
-
-    def readinto(self, buffer: memoryview) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _read_head(stream: Stream) -> bytes:
-    head = b""
-    while len(head) < 4 and (more := stream.read(4 - len(head))):
-        head += more
-    return head
-
-
-def _gunzip(stream: Stream) -> tuple[Stream, tuple[type[Exception], ...]]:
+def _gunzip(stream: Peeked) -> tuple[Source, tuple[type[Exception], ...]]:
     import gzip
 
     broken: tuple[type[Exception], ...] = (gzip.BadGzipFile, EOFError, zlib.error)
@@ -121,5 +79,5 @@ def _gunzip(stream: Stream) -> tuple[Stream, tuple[type[Exception], ...]]:
     else:
         file = igzip.IGzipFile
         broken = (*broken, cast("type[Exception]", isal_zlib.IsalError))
-    plain: Stream = file(fileobj=stream, mode="rb")
+    plain: Source = file(fileobj=stream, mode="rb")
     return plain, broken

@@ -20,7 +20,7 @@ from lamina.content.decompression import sniff
 from lamina.content.documents import MAX_CONFIG, MAX_MANIFEST
 from lamina.content.errors import MalformedImage, NotFound
 from lamina.content.medium import Medium, copy_blob, read_document
-from lamina.content.source import Progress, ResolvedImage, resolve_image
+from lamina.content.source import CountBytes, ResolvedImage, resolve_image
 from lamina.content.store import BlobStore
 from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor
@@ -71,7 +71,7 @@ class DockerArchive:
         descriptor: Descriptor,
         store: BlobStore,
         *,
-        progress: Progress | None = None,
+        progress: CountBytes | None = None,
     ) -> None:
         path = self._paths.get(descriptor.digest)
         if path is None:

@@ -24,7 +24,7 @@ import msgspec
 from lamina.content.annotations import IMAGE_NAME, REF_NAME
 from lamina.content.documents import check_digest
 from lamina.content.errors import MalformedImage, NotFound
-from lamina.content.source import Progress, ResolvedImage, resolve_image
+from lamina.content.source import CountBytes, ResolvedImage, resolve_image
 from lamina.content.store import BlobStore, host_errors
 from lamina.errors import HostError, UserError
 from lamina.fs.lock import locked
@@ -120,7 +120,7 @@ class ImageStore:
         descriptor: Descriptor,
         store: BlobStore,
         *,
-        progress: Progress | None = None,
+        progress: CountBytes | None = None,
     ) -> None:
         if not store.has(descriptor.digest, descriptor.size):
             raise NotFound(f"{reference}: {descriptor.digest} is not in the local store")

@@ -13,8 +13,8 @@ from lamina.content.documents import MAX_MANIFEST, check_digest, parse_manifest_
 from lamina.content.errors import MalformedImage, NotFound, wrong_digest
 from lamina.content.medium import Medium, copy_blob, open_medium, read_document
 from lamina.content.source import (
+    CountBytes,
     ImageSource,
-    Progress,
     ResolvedImage,
     choose_image,
     resolve_image,
@@ -99,7 +99,7 @@ class Layout:
         descriptor: Descriptor,
         store: BlobStore,
         *,
-        progress: Progress | None = None,
+        progress: CountBytes | None = None,
     ) -> None:
         path = self._path(descriptor.digest)
         copy_blob(self._medium, path, descriptor, store, progress=progress)

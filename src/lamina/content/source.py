@@ -24,7 +24,7 @@ from lamina.oci.manifest import Index, Manifest
 from lamina.oci.platform import Platform, normalized, rank
 from lamina.oci.reference import Reference
 
-Progress = Callable[[int], None]
+CountBytes = Callable[[int], None]
 """Is told how many more bytes have arrived; a negative number takes back what arrived in vain."""
 
 ReadDocument = Callable[[Descriptor], bytes]
@@ -84,7 +84,7 @@ class ImageSource(Protocol):
         descriptor: Descriptor,
         store: BlobStore,
         *,
-        progress: Progress | None = None,
+        progress: CountBytes | None = None,
     ) -> None:
         """Brings a blob of the image `reference` into the store, verified. Does nothing for one
         that is there. Raises NotFound, WrongDigest, or another RemoteError."""

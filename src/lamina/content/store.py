@@ -28,7 +28,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from lamina.content.errors import wrong_digest, wrong_size
@@ -194,12 +193,7 @@ class BlobWriter:
         self._fd = -1
         return digest
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._fd < 0:
             return
         self._path.unlink(missing_ok=True)

@@ -8,12 +8,13 @@ another kind.
 from __future__ import annotations
 
 import io
-from typing import Final, Protocol
+from typing import Final
 
 from lamina.content.compression import Compression
 from lamina.content.decompression import decompressing_reader
 from lamina.content.decompression import sniff as sniff_compression
 from lamina.content.errors import MalformedImage
+from lamina.fs.streams import Peeked, Source
 from lamina.layer.reader import MalformedTar, TarReader
 from lamina.layer.unpack import MalformedArchive
 
@@ -21,40 +22,6 @@ _MAGIC: Final = 6
 # Enough for the long names and attributes that may stand before the first member.
 _FIRST_MEMBER: Final = 1 << 20
 _PIECE: Final = 1 << 16
-
-
-class Source(Protocol):
-    """What is read from: up to `size` bytes, none only at the end."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-class Peeked:
-    """A stream whose first bytes can be looked at before they are read."""
-
-    def __init__(self, stream: Source) -> None:
-        self._stream = stream
-        self._head = b""
-
-    def peek(self, size: int) -> bytes:
-        """The next bytes, fewer than `size` only at the end."""
-        pieces = [self._head]
-        missing = size - len(self._head)
-        while missing > 0 and (piece := self._stream.read(min(missing, _PIECE))):
-            pieces.append(piece)
-            missing -= len(piece)
-        self._head = b"".join(pieces)
-        return self._head[:size]
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._head:
-            head = self._head if size < 0 else self._head[:size]
-            self._head = self._head[len(head) :]
-            return head
-        return self._stream.read(size)
-
-    def readable(self) -> bool:
-        return True
 
 
 def open_archive(stream: Source) -> Source | None:

@@ -7,7 +7,6 @@ symlink between two looks is an error (ELOOP or ENOTDIR), not a way out.
 from __future__ import annotations
 
 import os
-from types import TracebackType
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -27,12 +26,7 @@ class Descent:
     def __enter__(self) -> Descent:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def directory(self, path: bytes) -> int:

@@ -30,8 +30,8 @@ def read_xattrs(descriptor: int) -> Xattrs:
     return tuple((name, os.getxattr(descriptor, name)) for name in kept)
 
 
-def read_record(descriptor: int, size: int) -> tuple[Record, int]:
-    """What the open file holds, and its number of bytes; `size` is what to expect.
+def read_record(descriptor: int, size: int) -> Record:
+    """What the open file holds; `size` is the number of bytes to expect.
 
     The record's stamp is that of the moment after reading: if it differs from the one before, the
     file changed meanwhile. Raises OSError.
@@ -40,11 +40,11 @@ def read_record(descriptor: int, size: int) -> tuple[Record, int]:
         data = os.read(descriptor, size + 1)
         if len(data) == size:
             stamp = stamp_of(os.fstat(descriptor))
-            return Record(stamp, hashlib.sha256(data).digest(), read_xattrs(descriptor)), size
+            return Record(stamp, hashlib.sha256(data).digest(), read_xattrs(descriptor))
     hasher = hashlib.sha256()
-    done = hash_content(descriptor, size, hasher)
+    hash_content(descriptor, size, hasher)
     stamp = stamp_of(os.fstat(descriptor))
-    return Record(stamp, hasher.digest(), read_xattrs(descriptor)), done
+    return Record(stamp, hasher.digest(), read_xattrs(descriptor))
 
 
 def read_directory_record(descriptor: int) -> Record:

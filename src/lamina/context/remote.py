@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from lamina.context.tarcontext import Archive, Dockerfile, sniff
-from lamina.context.web import Downloaded, Progress, download
+from lamina.context.tarcontext import ArchiveStream, Dockerfile, recognize
+from lamina.context.web import Downloaded, download
 from lamina.errors import InternalError, UserError
 from lamina.layer.unpack import unpack_archive
+from lamina.trace.recorder import Progress
 
 _FILE = "context"
 
@@ -31,10 +32,10 @@ def open_url(
     if not isinstance(done, Downloaded):
         raise InternalError("nothing was known, so nothing can be unchanged")
     with open(done.path, "rb") as file:
-        found = sniff(file)
-        if isinstance(found, Archive):
+        found = recognize(file)
+        if isinstance(found, ArchiveStream):
             unpack_archive(found.stream, os.fsencode(directory))
-    if isinstance(found, Archive):
+    if isinstance(found, ArchiveStream):
         os.unlink(done.path)
         return None
     os.rename(done.path, os.path.join(directory, _FILE))
@@ -50,8 +51,8 @@ def fetch_dockerfile(url: str, work: str, *, environ: Mapping[str, str]) -> byte
     if not isinstance(done, Downloaded):
         raise InternalError("nothing was known, so nothing can be unchanged")
     with open(done.path, "rb") as file:
-        found = sniff(file)
+        found = recognize(file)
     os.unlink(done.path)
-    if isinstance(found, Archive):
+    if isinstance(found, ArchiveStream):
         raise UserError(f"{url} is an archive, not a Dockerfile")
     return found.content

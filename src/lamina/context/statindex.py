@@ -61,7 +61,6 @@ class Counters(msgspec.Struct):
 
     files_stat: int = 0
     files_read: int = 0
-    bytes_hashed: int = 0
 
 
 def stamp_of(status: os.stat_result) -> Stamp:

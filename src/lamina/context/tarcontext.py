@@ -11,15 +11,16 @@ from typing import Final
 
 import msgspec
 
-from lamina.context.archive import Peeked, Source, is_compressed, open_archive
+from lamina.context.archive import is_compressed, open_archive
 from lamina.errors import UserError
+from lamina.fs.streams import Peeked, Source
 from lamina.layer.unpack import unpack_archive
 
 _MAGIC: Final = 6
 _LARGEST_DOCKERFILE: Final = 16 << 20
 
 
-class Archive(msgspec.Struct, frozen=True):
+class ArchiveStream(msgspec.Struct, frozen=True):
     """A tar to be unpacked; `stream` gives it uncompressed."""
 
     stream: Source
@@ -31,13 +32,13 @@ class Dockerfile(msgspec.Struct, frozen=True):
     content: bytes
 
 
-def sniff(stream: Source) -> Archive | Dockerfile:
+def recognize(stream: Source) -> ArchiveStream | Dockerfile:
     """What the stream is. Raises UserError where it is empty, too large, or no archive inside."""
     peeked = Peeked(stream)
     head = peeked.peek(_MAGIC)
     archive = open_archive(peeked)
     if archive is not None:
-        return Archive(archive)
+        return ArchiveStream(archive)
     if is_compressed(head):
         raise UserError("the build context is compressed, but no tar is in it")
     content = peeked.peek(_LARGEST_DOCKERFILE + 1)
@@ -52,7 +53,7 @@ def open_stream(stream: Source, directory: str) -> Dockerfile | None:
     A Dockerfile alone is returned; its context is the directory, which stays empty. Nothing in an
     archive gets out of the directory: that is a MalformedArchive (a UserError).
     """
-    found = sniff(stream)
+    found = recognize(stream)
     if isinstance(found, Dockerfile):
         return found
     unpack_archive(found.stream, os.fsencode(directory))

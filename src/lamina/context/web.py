@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -20,6 +20,7 @@ import msgspec
 
 from lamina.errors import HostError, RemoteError, UserError
 from lamina.oci.digest import Digest, digest_from
+from lamina.trace.recorder import Progress
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -33,9 +34,6 @@ _READ_SECONDS: Final = 120.0
 _PIECE: Final = 1 << 18
 _SECOND_NS: Final = 1_000_000_000
 _LONGEST_NAME: Final = 255
-
-Progress = Callable[[int, int], None]
-"""Bytes so far, and in all (0: the server does not say)."""
 
 
 class DigestMismatch(UserError):

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from lamina.content.errors import NotFound
 from lamina.content.layout import open_layout, parse_layout_address
 from lamina.content.source import ImageSource, ResolvedImage
-from lamina.control.store import IndexedBlobs, Store
+from lamina.control.store import Store
 from lamina.dockerfile.base import Base
+from lamina.dockerfile.sources import WEB
 from lamina.errors import UserError
 from lamina.exporter.blobs import ORIGIN
 from lamina.graph.ops import HttpOp, ImageOp, LocalOp, ScratchOp
@@ -27,11 +28,9 @@ from lamina.layer.stack import Layer, Stack
 from lamina.oci.digest import Digest
 from lamina.oci.platform import Platform, rank
 from lamina.oci.reference import Reference, parse_reference
-from lamina.ops.stacks import Progress
-from lamina.trace.recorder import Recorder
+from lamina.trace.recorder import Progress, Recorder
 
 _LAYOUT, _IMAGE = "oci-layout://", "docker-image://"
-_WEB = ("http://", "https://")
 
 
 def _timeless(source: HttpOp | LocalOp) -> None:
@@ -88,7 +87,7 @@ class ImageBases(msgspec.Struct):
             return self._layout(name, value, platform)
         if value.startswith(_IMAGE):
             return self._other_image(name, value.removeprefix(_IMAGE), platform)
-        if value.startswith(_WEB):
+        if value.startswith(WEB):
             return Base(
                 vertex=Vertex(
                     op=HttpOp(url=value, filename="context"), name=f"[context {name}] {value}"
@@ -198,10 +197,9 @@ class ImageBases(msgspec.Struct):
         self, source: ImageSource, reference: Reference, image: ResolvedImage, origin: str
     ) -> Stack:
         """An image's layers. Those that were made here are known by what they hold."""
-        made = IndexedBlobs(self.store.index)
         stack = []
         for layer in image.layers:
-            own = made.layer_of(layer.diff_id)
+            own = self.store.index.layer_of(layer.diff_id)
             if own is not None and self.store.layers.has(own):
                 stack.append(Layer(id=own))
                 continue

@@ -20,14 +20,14 @@ from lamina.control.dating import SourceTimes
 from lamina.control.inputs import Inputs, open_inputs
 from lamina.control.privileges import become_root
 from lamina.control.request import BuildOutcome, BuildRequest, OutputRequest
-from lamina.control.store import IndexedBlobs, KeyLocks, Store, new_log_folder, open_store
+from lamina.control.store import KeyLocks, Store, new_log_folder, open_store
 from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import Lowered, LoweringRequest
 from lamina.errors import HostError
 from lamina.executor.spec import Executor, InteractiveExecutor
 from lamina.exporter.annotations import parse_flags
 from lamina.exporter.blobs import LayerBlobs
-from lamina.exporter.image import BuiltImage
+from lamina.exporter.image import BuiltImage, rfc3339_precise
 from lamina.exporter.metadata import image_id, metadata
 from lamina.exporter.port import ExportContext, Exporter, ExportResult
 from lamina.fs.publish import publish_file
@@ -244,7 +244,7 @@ class _Build(msgspec.Struct):
         blobs = LayerBlobs(
             content=self.store.blobs,
             layers=self.store.layers,
-            index=IndexedBlobs(self.store.index),
+            index=self.store.index,
             fetch=lambda layer: self.bases.fetch(layer, lambda done, total: None),
         )
         results = []
@@ -336,18 +336,14 @@ def _dated(config: ImageConfig, made: float | None) -> ImageConfig:
     """The configuration with a time of its own, and its history with it."""
     if made is None:
         latest = next((e.created for e in reversed(config.history or ()) if e.created), None)
-        created = latest or _rfc3339(datetime.datetime.now(datetime.UTC).timestamp())
+        created = latest or rfc3339_precise(datetime.datetime.now(datetime.UTC).timestamp())
     else:
-        created = _rfc3339(made)
+        created = rfc3339_precise(made)
     history = tuple(
         entry if entry.created else replace(entry, created=created)
         for entry in config.history or ()
     )
     return replace(config, created=created, history=history)
-
-
-def _rfc3339(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _outcome(

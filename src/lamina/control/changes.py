@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from lamina.dockerfile.base import Base
 from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import LoweringRequest
-from lamina.dockerfile.suggest import nearest
 from lamina.errors import UsageError, UserError
 from lamina.graph.ops import HttpOp, LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
+from lamina.notation.suggest import nearest
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import msgspec
 
+from lamina.dockerfile.sources import WEB
 from lamina.graph.ops import HttpOp, LocalOp
 from lamina.snapshot.store import LayerStore
 from lamina.trace.recorder import Recorder
 
 _SECOND_NS = 10**9
-_WEB = ("http://", "https://")
 
 
 class SourceTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class SourceTimes(msgspec.Struct, frozen=True, kw_only=True):
         """Seconds since 1970. Raises RemoteError, UserError and HostError."""
         if isinstance(source, HttpOp):
             return self._of_download(source)
-        if self.context.startswith(_WEB):
+        if self.context.startswith(WEB):
             return self._of_download(HttpOp(url=self.context, filename="context"))
         if self.context == "-":
             return newest_file(self.directory)

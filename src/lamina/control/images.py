@@ -21,7 +21,7 @@ from lamina.control.named import details_of, find_images
 from lamina.control.privileges import become_root
 from lamina.control.request import ImageRow
 from lamina.control.rootfs import Rootfs, take_rootfs
-from lamina.control.store import IndexedBlobs, Store, open_store
+from lamina.control.store import Store, open_store
 from lamina.errors import InternalError, UsageError, UserError
 from lamina.exporter.blobs import LayerBlobs
 from lamina.exporter.image import BuiltImage, rfc3339
@@ -181,7 +181,7 @@ def _context(store: Store, name: Reference) -> ExportContext:
         blobs=LayerBlobs(
             content=store.blobs,
             layers=store.layers,
-            index=IndexedBlobs(store.index),
+            index=store.index,
             fetch=fetch,
         ),
         view=view,

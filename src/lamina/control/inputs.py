@@ -14,13 +14,13 @@ from lamina.context.tree import ContextTree
 from lamina.control.request import BuildRequest
 from lamina.control.store import Store
 from lamina.dockerfile.ignorefile import parse_ignore_file
-from lamina.dockerfile.suggest import nearest
+from lamina.dockerfile.sources import WEB
 from lamina.errors import UserError
+from lamina.notation.suggest import nearest
 from lamina.snapshot.store import WorkDir
 from lamina.source import SourceFile
 
 _GIT = ("git://", "git@", "ssh://", "github.com/")
-_WEB = ("http://", "https://")
 _MAX_DOCKERFILE = 16 * 1024 * 1024
 
 
@@ -77,13 +77,13 @@ def _context(
 ) -> Iterator[_Place]:
     context = request.context
     if context.startswith(_GIT) or (
-        context.startswith(_WEB) and context.partition("#")[0].endswith(".git")
+        context.startswith(WEB) and context.partition("#")[0].endswith(".git")
     ):
         raise UserError(
             f"a git repository as the build context is not supported yet: {context}",
             hint="clone it, and give the directory",
         )
-    if context == "-" or context.startswith(_WEB):
+    if context == "-" or context.startswith(WEB):
         with store.layers.work() as work:
             dockerfile = _receive(context, work, stdin, environ)
             yield _Place(directory=work.diff, name=context, dockerfile=dockerfile, received=True)
@@ -127,7 +127,7 @@ def _dockerfile(
         if request.context == "-":
             raise UserError("standard input cannot be both the context and the Dockerfile")
         return SourceFile.decode("Dockerfile", stdin.read(_MAX_DOCKERFILE)), _read(general)
-    if wanted is not None and wanted.startswith(_WEB):
+    if wanted is not None and wanted.startswith(WEB):
         from lamina.context.remote import fetch_dockerfile
 
         with store.layers.work() as work:
@@ -136,7 +136,7 @@ def _dockerfile(
     path, name = _find(
         wanted,
         place.directory,
-        in_context=request.context == "-" or request.context.startswith(_WEB),
+        in_context=request.context == "-" or request.context.startswith(WEB),
     )
     source = _read(path, name=name)
     if source is None:

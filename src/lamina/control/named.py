@@ -12,8 +12,8 @@ from lamina.content.documents import parse_manifest_or_index
 from lamina.content.images import NamedImage
 from lamina.content.source import ResolvedImage, resolve_image
 from lamina.control.store import Store
-from lamina.dockerfile.suggest import nearest
 from lamina.errors import LaminaError, UserError
+from lamina.notation.suggest import nearest
 from lamina.oci.digest import Digest
 from lamina.oci.manifest import Manifest
 from lamina.oci.platform import Platform, host_platform, rank

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -23,8 +22,10 @@ from lamina import __version__
 from lamina.control.bases import ImageOrigin
 from lamina.control.build_steps import BuildSteps, last_step, redacted, steps_of
 from lamina.control.request import BuildRequest, ProvenanceRequest
+from lamina.dockerfile.environment import PROXIES
+from lamina.dockerfile.sources import WEB
 from lamina.exporter.attestation import package_url
-from lamina.exporter.image import Attestation, rfc3339
+from lamina.exporter.image import Attestation, rfc3339, rfc3339_precise
 from lamina.graph.mounts import SecretMount, SshMount
 from lamina.graph.ops import ExecOp, HttpOp, ImageOp, LocalOp
 from lamina.graph.vertex import Vertex
@@ -42,8 +43,6 @@ BUILD_TYPE_V1 = "https://github.com/moby/buildkit/blob/master/docs/attestations/
 BUILD_TYPE_V02 = "https://mobyproject.org/buildkit@v1"
 
 Json = dict[str, Any]
-_PROXIES = frozenset(("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"))
-_WEB = ("http://", "https://")
 
 
 class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,18 +185,14 @@ def _moments(facts: BuildFacts, epoch: int | None) -> Json:
         return {}
     return {
         "invocationId": facts.name,
-        "startedOn": _rfc3339(facts.started),
-        "finishedOn": _rfc3339(facts.finished),
+        "startedOn": rfc3339_precise(facts.started),
+        "finishedOn": rfc3339_precise(facts.finished),
     }
-
-
-def _rfc3339(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _config_source(facts: BuildFacts) -> Json:
     context = facts.request.context
-    uri = {"uri": redacted(context)} if context.startswith(_WEB) else {}
+    uri = {"uri": redacted(context)} if context.startswith(WEB) else {}
     return {**uri, "path": facts.dockerfile.name}
 
 
@@ -205,7 +200,7 @@ def _arguments(request: BuildRequest) -> dict[str, str]:
     """The flags that make a difference, by the names that BuildKit has for them."""
     arguments = {f"build-arg:{name}": value for name, value in request.build_args.items()}
     for name in request.build_args:
-        if name.upper() in _PROXIES:
+        if name.lower() in PROXIES:
             arguments[f"build-arg:{name}"] = redacted(request.build_args[name])
     arguments |= {f"label:{name}": value for name, value in request.labels.items()}
     for name, value in request.named_contexts.items():
@@ -243,7 +238,7 @@ def _context(name: str, value: str) -> str:
 def _locals(steps: BuildSteps, request: BuildRequest) -> list[str]:
     """The folders of this machine that were looked into."""
     names = {vertex.op.name for vertex in steps.vertices if isinstance(vertex.op, LocalOp)}
-    if request.context != "-" and not request.context.startswith(_WEB):
+    if request.context != "-" and not request.context.startswith(WEB):
         names |= {"context", "dockerfile"}
     return sorted(names)
 

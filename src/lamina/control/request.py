@@ -5,10 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from lamina.errors import UserError
+from lamina.notation.boolean import parse_bool
 from lamina.oci.reference import Reference
-
-_TRUE = ("1", "t", "T", "true", "TRUE", "True")
-_FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 
 class SecretSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,9 +92,10 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     def multi_platform(self) -> bool:
         """Whether one platform, too, becomes an index of images. Raises UserError."""
         text = self.build_args.get("BUILDKIT_MULTI_PLATFORM") or "false"
-        if text not in (*_TRUE, *_FALSE):
+        value = parse_bool(text)
+        if value is None:
             raise UserError(f"invalid boolean value for BUILDKIT_MULTI_PLATFORM: {text}")
-        return text in _TRUE
+        return value
 
 
 class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,9 +9,10 @@ import msgspec
 from lamina.content.compression import Compression, compressor
 from lamina.content.decompression import sniff
 from lamina.content.store import BlobWriter
-from lamina.context.archive import Peeked, is_compressed, open_archive
+from lamina.context.archive import is_compressed, open_archive
 from lamina.control.store import Store
 from lamina.errors import UserError
+from lamina.fs.streams import Peeked, Source
 from lamina.layer.entry import Manifest
 from lamina.layer.stack import Layer
 from lamina.layer.unpack import Unpacked, unpack
@@ -19,12 +20,6 @@ from lamina.oci.descriptor import Descriptor
 
 _PIECE = 1 << 20
 _HEAD = 6
-
-
-class Source(Protocol):
-    """`read(n)` gives up to n bytes, none only at the end."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 class _Sink(Protocol):

@@ -20,14 +20,13 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from lamina.cache.index import Index, KnownBlob
+from lamina.cache.index import Index
 from lamina.cache.mounts import CacheMounts
 from lamina.content.images import ImageStore
 from lamina.content.store import BlobStore
 from lamina.errors import HostError
-from lamina.exporter.blobs import BlobFacts
 from lamina.fs.lock import lock
-from lamina.oci.digest import Digest, encoded, parse_digest
+from lamina.oci.digest import Digest, encoded
 from lamina.snapshot.store import LayerStore
 
 
@@ -42,6 +41,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     mounts: CacheMounts
 
     def folder(self, name: str) -> str:
+        """The path of a folder in the store, which is made where it is missing."""
         path = os.path.join(self.root, name)
         os.makedirs(path, exist_ok=True)
         return path
@@ -67,29 +67,6 @@ def open_store(root: str) -> Store:
         index=Index(os.path.join(root, "index.db")),
         mounts=CacheMounts(os.path.join(root, "mounts")),
     )
-
-
-class IndexedBlobs(msgspec.Struct, frozen=True):
-    """Remembers in the index which blobs were made of layers (exporter.blobs.BlobIndex)."""
-
-    index: Index
-
-    def get(self, layer: Digest, form: str) -> BlobFacts | None:
-        known = self.index.blob(layer, form)
-        if known is None:
-            return None
-        return BlobFacts(digest=known.digest, size=known.size, diff_id=known.diff_id)
-
-    def put(self, layer: Digest, form: str, facts: BlobFacts) -> None:
-        blob = KnownBlob(digest=facts.digest, size=facts.size, diff_id=facts.diff_id)
-        self.index.add_blob(layer, form, blob)
-
-    def layer_of(self, diff_id: Digest) -> Digest | None:
-        known = self.index.memo("layer", bytes.fromhex(encoded(diff_id)))
-        return None if known is None else parse_digest(known.decode())
-
-    def put_layer(self, diff_id: Digest, layer: Digest) -> None:
-        self.index.add_memo("layer", bytes.fromhex(encoded(diff_id)), layer.encode())
 
 
 class KeyLocks(msgspec.Struct, frozen=True):

@@ -175,7 +175,8 @@ def provider(
             case ScratchOp():
                 return Given(())
             case ImageOp() as op:
-                return Given(bases.stacks[op.digest, op.platform])
+                stack = bases.stacks[op.digest, op.platform]
+                return Given(stack, present=stacks.unpacked(stack))
             case LocalOp() as op:
                 return Given(inputs.context if op.name == "context" else inputs.trees[op.name])
             case HttpOp() as op:
@@ -183,11 +184,11 @@ def provider(
 
                 return Download(op, store.layers, store.index, environ)
             case CopyOp() as op:
-                return Copy(op, stacks, store.index, based)
+                return Copy(op, stacks, store.index, base=based)
             case MakeDirOp() as op:
-                return MakeDir(op, stacks, based)
+                return MakeDir(op, stacks, base=based)
             case ExecOp() as op:
-                return Run(op, workshop, based)
+                return Run(op, workshop, base=based)
             case MergeOp():
                 return Merge()
 

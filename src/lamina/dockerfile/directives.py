@@ -12,8 +12,8 @@ import re
 
 import msgspec
 
-from lamina.dockerfile.gostrings import SPACES
 from lamina.dockerfile.problems import DockerfileSyntaxError
+from lamina.notation.gostrings import SPACES
 
 BYTE_ORDER_MARK = "\ufeff"
 KNOWN = frozenset(("syntax", "escape", "check"))

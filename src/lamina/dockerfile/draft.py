@@ -12,7 +12,7 @@ from lamina.oci.platform import Platform
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
 
-class Draft(msgspec.Struct):
+class ConfigDraft(msgspec.Struct):
     """A configuration that instructions change; `freeze` gives the document.
 
     `command_set` is true once this Dockerfile has set CMD: then ENTRYPOINT does not clear it.
@@ -37,7 +37,7 @@ class Draft(msgspec.Struct):
     command_set: bool = False
 
     @classmethod
-    def of(cls, image: ImageConfig) -> Draft:
+    def of(cls, image: ImageConfig) -> ConfigDraft:
         config = image.config
         return cls(
             image=image,
@@ -58,9 +58,9 @@ class Draft(msgspec.Struct):
             history=list(image.history or ()),
         )
 
-    def inherit(self) -> Draft:
+    def inherit(self) -> ConfigDraft:
         """The draft of a stage that is built on this one. Triggers are not passed on."""
-        return Draft.of(replace(self.freeze(), config=self._config(onbuild=())))
+        return ConfigDraft.of(replace(self.freeze(), config=self._config(onbuild=())))
 
     def commit(self, text: str, *, layer: bool, created: str | None) -> None:
         """Add a line of history. `layer` says whether the instruction made one."""

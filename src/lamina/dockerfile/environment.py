@@ -19,7 +19,7 @@ from lamina.oci.platform import Platform
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_PROXIES = frozenset(("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"))
+PROXIES = frozenset(("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"))
 
 
 class Variables(Mapping[str, str]):
@@ -101,9 +101,7 @@ def proxy_variables(build_args: Mapping[str, str]) -> tuple[tuple[str, str], ...
     A step sees them in lower and in upper case, whichever was given.
     """
     found = {
-        name.lower(): value
-        for name, value in sorted(build_args.items())
-        if name.lower() in _PROXIES
+        name.lower(): value for name, value in sorted(build_args.items()) if name.lower() in PROXIES
     }
     both = [
         pair for name, value in found.items() for pair in ((name, value), (name.upper(), value))

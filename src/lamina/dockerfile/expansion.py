@@ -20,9 +20,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from lamina.dockerfile.gostrings import is_space, quote
 from lamina.dockerfile.patterns import PatternError, replace_matches, trim_prefix, trim_suffix
 from lamina.dockerfile.problems import ExpansionError
+from lamina.notation.gostrings import is_space, quote
 
 _END = ""  # what `peek` gives behind the last letter
 _UNPRINTABLE = "\ufffd"  # how the end of the text is shown in a message

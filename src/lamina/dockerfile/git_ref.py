@@ -19,8 +19,9 @@ from urllib.parse import SplitResult, parse_qs, quote_plus, unquote, urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from lamina.dockerfile.gostrings import parse_bool, quote
 from lamina.dockerfile.problems import GitReferenceError
+from lamina.notation.boolean import parse_bool
+from lamina.notation.gostrings import quote
 
 _SCHEME = re.compile(r"[a-zA-Z0-9]+://")
 _SCP = re.compile(r"([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?", re.ASCII)

@@ -18,9 +18,9 @@ import re
 
 import msgspec
 
-from lamina.dockerfile.gostrings import SPACES
 from lamina.dockerfile.problems import IgnoreFileError
 from lamina.dockerfile.re2 import Re2Error, translate
+from lamina.notation.gostrings import SPACES
 
 _ESCAPED = frozenset(".+()|{}$")
 _SPECIAL = frozenset("*?[]\\")

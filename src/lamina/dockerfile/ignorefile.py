@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from lamina.dockerfile.gostrings import SPACES, byte_length
 from lamina.dockerfile.ignore_matcher import IgnoreMatcher
 from lamina.dockerfile.ignore_pattern import clean_path, parse_ignore_pattern
 from lamina.dockerfile.problems import IgnoreFileError
+from lamina.notation.gostrings import SPACES, byte_length
 from lamina.source import SourceFile, Span
 
 _MAX_LINE_BYTES = 65535

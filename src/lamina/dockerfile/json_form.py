@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from lamina.dockerfile.gostrings import SPACES
 from lamina.dockerfile.problems import DockerfileSyntaxError
+from lamina.notation.gostrings import SPACES
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lamina.dockerfile.gostrings import SPACES, byte_length
+from lamina.notation.gostrings import SPACES, byte_length
 from lamina.source import SourceFile, Span
 
 MAX_LINE_BYTES = 65535

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lamina.dockerfile import lower_copy, lower_run, metadata
 from lamina.dockerfile.base import Base, Bases
-from lamina.dockerfile.draft import Draft, empty_image
+from lamina.dockerfile.draft import ConfigDraft, empty_image
 from lamina.dockerfile.environment import (
     DEFAULT_PATH,
     global_arguments,
@@ -25,7 +25,6 @@ from lamina.dockerfile.environment import (
 from lamina.dockerfile.epoch import VARIABLE, resolve_epoch
 from lamina.dockerfile.expansion import Expansion, Lexer
 from lamina.dockerfile.frontend import check_frontend
-from lamina.dockerfile.gostrings import quote
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.instructions.parse import parse, parse_trigger
 from lamina.dockerfile.local import as_layers
@@ -34,10 +33,11 @@ from lamina.dockerfile.platforms import platform_of, stated
 from lamina.dockerfile.request import Lowered, LoweringRequest
 from lamina.dockerfile.scope import Scope
 from lamina.dockerfile.stages import SCRATCH, StageState, StageTable, StepCommand
-from lamina.dockerfile.suggest import did_you_mean, nearest
 from lamina.errors import LaminaError, UserError
 from lamina.graph.ops import LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
+from lamina.notation.gostrings import quote
+from lamina.notation.suggest import did_you_mean, nearest
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform, normalized, parse_platform
 from lamina.oci.reference import Reference, parse_reference
@@ -174,7 +174,7 @@ class _Lowering:
             self._resolve_named(state, platform)
         elif state.base_name == SCRATCH:
             state.vertex = Vertex(op=ScratchOp())
-            state.draft = Draft.of(empty_image(self.platform))
+            state.draft = ConfigDraft.of(empty_image(self.platform))
             state.platform = self.platform
         else:
             try:
@@ -221,7 +221,7 @@ class _Lowering:
         state.vertex = base.vertex
         if state.registered and not state.named:
             state.vertex = _in_layers(base.vertex)
-        state.draft = Draft.of(replace(config, created=None))
+        state.draft = ConfigDraft.of(replace(config, created=None))
         if state.platform is None or state.named:
             state.platform = self._platform_of(config, platform)
 

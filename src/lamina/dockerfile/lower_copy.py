@@ -5,7 +5,6 @@ from __future__ import annotations
 from lamina.dockerfile import metadata
 from lamina.dockerfile.git_ref import parse_git_ref
 from lamina.dockerfile.instructions import commands as c
-from lamina.dockerfile.modes import check_mode
 from lamina.dockerfile.paths import contains_wildcards, join, normalize
 from lamina.dockerfile.problems import GitReferenceError
 from lamina.dockerfile.scope import Scope
@@ -33,7 +32,9 @@ def lower_copy(scope: Scope, state: StageState, command: Transfer, step: StepCom
     assert state.vertex is not None
     assert state.platform is not None
     if command.chmod:
-        check_mode(command.chmod)
+        from lamina.notation.chmod import parse_mode_change
+
+        parse_mode_change(command.chmod)  # wrong ones are found before anything runs
     source = _source(scope, state, command, step)
     inputs: list[Vertex] = []
     sources = [

@@ -7,7 +7,7 @@ import posixpath
 from lamina.dockerfile import metadata
 from lamina.dockerfile.heredoc import chomp, parse_heredoc
 from lamina.dockerfile.instructions import commands as c
-from lamina.dockerfile.instructions.mount import Mount, MountType
+from lamina.dockerfile.instructions.mount import MountFlag, MountType
 from lamina.dockerfile.local import as_layers
 from lamina.dockerfile.paths import join
 from lamina.dockerfile.scope import Scope
@@ -138,7 +138,7 @@ def _lower_mounts(
 def _files(
     scope: Scope,
     state: StageState,
-    mount: Mount,
+    mount: MountFlag,
     source: Vertex | None,
     inputs: list[Vertex],
     *,
@@ -170,7 +170,7 @@ def _files(
 
 def _cache(
     scope: Scope,
-    mount: Mount,
+    mount: MountFlag,
     target: str,
     source: Vertex | None,
     inputs: list[Vertex],
@@ -189,7 +189,7 @@ def _cache(
     return m.CacheMount(
         id=f"{namespace}/{name}" if namespace else name,
         target=target,
-        sharing=m.Sharing(mount.sharing.value) if mount.sharing else m.Sharing.SHARED,
+        sharing=mount.sharing or m.Sharing.SHARED,
         input=place,
         source=path,
         mode=0o755 if mount.mode is None else mount.mode,
@@ -199,7 +199,7 @@ def _cache(
     )
 
 
-def _secret(mount: Mount) -> m.SecretMount:
+def _secret(mount: MountFlag) -> m.SecretMount:
     name = mount.source or mount.id or posixpath.basename(mount.target)
     target: str | None = mount.target or f"/run/secrets/{posixpath.basename(name)}"
     if mount.env is not None and not mount.target:
@@ -215,7 +215,7 @@ def _secret(mount: Mount) -> m.SecretMount:
     )
 
 
-def _ssh(mount: Mount, number: int) -> m.SshMount:
+def _ssh(mount: MountFlag, number: int) -> m.SshMount:
     if mount.source:
         raise UserError("ssh does not support source")
     return m.SshMount(

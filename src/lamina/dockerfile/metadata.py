@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 
-from lamina.dockerfile.draft import Draft
-from lamina.dockerfile.gostrings import quote
+from lamina.dockerfile.draft import ConfigDraft
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.paths import join, native, normalize
 from lamina.dockerfile.ports import parse_ports
 from lamina.dockerfile.scope import Scope
 from lamina.dockerfile.stages import StageState
 from lamina.errors import InternalError, UserError
+from lamina.notation.gostrings import quote
 from lamina.oci.config import Healthcheck
 
 # What BuildKit sets without a word, and no step sees: an ARG of this name is no variable.
@@ -27,7 +27,7 @@ def apply(scope: Scope, state: StageState, command: c.Command) -> None:
         draft.commit(text, layer=False, created=scope.created)
 
 
-def _apply(scope: Scope, state: StageState, draft: Draft, command: c.Command) -> str | None:
+def _apply(scope: Scope, state: StageState, draft: ConfigDraft, command: c.Command) -> str | None:
     match command:
         case c.ArgCommand():
             return _declare(scope, state, command)
@@ -81,14 +81,14 @@ def _apply(scope: Scope, state: StageState, draft: Draft, command: c.Command) ->
             raise InternalError(f"{command.keyword} changes files")
 
 
-def command_line(draft: Draft, line: c.CommandLine) -> tuple[str, ...]:
+def command_line(draft: ConfigDraft, line: c.CommandLine) -> tuple[str, ...]:
     """The words that are run: those of the exec form, or the shell and the one line it gets."""
     if not line.prepend_shell:
         return line.words
     return (*shell_of(draft), " ".join(line.words))
 
 
-def shell_of(draft: Draft) -> tuple[str, ...]:
+def shell_of(draft: ConfigDraft) -> tuple[str, ...]:
     default = ("cmd", "/S", "/C") if draft.image.os == "windows" else ("/bin/sh", "-c")
     return draft.shell or default
 

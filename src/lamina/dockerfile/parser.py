@@ -6,7 +6,6 @@ import msgspec
 from msgspec.structs import replace
 
 from lamina.dockerfile.directives import BYTE_ORDER_MARK, DirectiveReader
-from lamina.dockerfile.gostrings import SPACES, is_space
 from lamina.dockerfile.heredoc import Heredoc, find_heredocs
 from lamina.dockerfile.json_form import parse_json_strings
 from lamina.dockerfile.lexer import MAX_LINE_BYTES, Line, Lines, join_lines
@@ -28,6 +27,7 @@ from lamina.dockerfile.words import (
     split_keyword,
     split_words,
 )
+from lamina.notation.gostrings import SPACES, is_space
 from lamina.source import SourceFile, Span
 
 DEFAULT_ESCAPE = "\\"

@@ -46,11 +46,8 @@ def native(path: str, *, os: str) -> str:
     return path.replace("/", "\\") if os == "windows" else path
 
 
-def is_absolute(path: str, *, os: str) -> bool:
-    return _plain(path, os).startswith("/")
-
-
 def contains_wildcards(path: str) -> bool:
+    """Whether `*`, `?` or `[` stands in it unescaped."""
     return bool(re.search(r"(?<!\\)(?:\\\\)*[*?\[]", path))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from lamina.dockerfile.gostrings import quote
 from lamina.errors import UserError
+from lamina.notation.gostrings import quote
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 

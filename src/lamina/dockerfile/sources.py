@@ -10,6 +10,9 @@ from lamina.dockerfile.problems import GitReferenceError
 from lamina.errors import UserError
 from lamina.oci.digest import Digest, parse_digest
 
+WEB = ("http://", "https://")
+"""What the URL of a thing on a web server starts with."""
+
 
 def is_git_source(source: str) -> bool:
     """Whether a source names a git repository; one with a wrong query does not."""
@@ -22,7 +25,7 @@ def is_git_source(source: str) -> bool:
 
 def is_http_url(source: str) -> bool:
     """Whether a source is a file on a web server, and no git repository there."""
-    return source.startswith(("http://", "https://")) and not is_git_source(source)
+    return source.startswith(WEB) and not is_git_source(source)
 
 
 def file_name(url: str) -> str:

@@ -6,11 +6,9 @@ or a mount gets a stage of its own, unregistered, which has no commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
-from lamina.dockerfile.draft import Draft
+from lamina.dockerfile.draft import ConfigDraft
 from lamina.dockerfile.environment import Variables
 from lamina.dockerfile.expansion import Lexer
 from lamina.dockerfile.instructions.commands import (
@@ -20,9 +18,9 @@ from lamina.dockerfile.instructions.commands import (
     RunCommand,
     Stage,
 )
-from lamina.dockerfile.suggest import did_you_mean
 from lamina.errors import UserError
 from lamina.graph.vertex import Vertex
+from lamina.notation.suggest import did_you_mean
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform
 from lamina.source import Span
@@ -62,7 +60,7 @@ class StageState(msgspec.Struct, eq=False):
     platform: Platform | None = None
     commands: list[StepCommand] = msgspec.field(default_factory=list)
     vertex: Vertex | None = None
-    draft: Draft | None = None
+    draft: ConfigDraft | None = None
     base_image: ImageConfig | None = None
     variables: Variables = msgspec.field(default_factory=Variables)
     arguments: list[KeyValueOptional] = msgspec.field(default_factory=list)
@@ -190,7 +188,3 @@ class StageTable:
                 left += state.dependencies
                 left += [state.base] if state.base is not None else []
         return found
-
-
-def count_steps(commands: Iterable[Command], kinds: tuple[type, ...]) -> int:
-    return sum(isinstance(command, kinds) for command in commands)

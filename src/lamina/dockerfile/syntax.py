@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import msgspec
 
 from lamina.dockerfile.directives import Directive
-from lamina.dockerfile.gostrings import SPACES
 from lamina.dockerfile.heredoc import Heredoc
+from lamina.notation.gostrings import SPACES
 from lamina.source import SourceFile, Span
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lamina.dockerfile.gostrings import SPACES, is_space, quote
 from lamina.dockerfile.problems import DockerfileSyntaxError
+from lamina.notation.gostrings import SPACES, is_space, quote
 
 # Narrower than SPACES, and on purpose: a no-break space does not separate plain arguments.
 _BLANKS = re.compile(r"[\t\v\f\r ]+")

@@ -25,7 +25,6 @@ class NamespacesExecutor:
 
     def __init__(self, *, state: str) -> None:
         self._state = os.path.realpath(state)
-        self._filter: bytes | None = None
         self._launcher = Launcher(seccomp=self._program)
         self._prepared = False
         self._lock = threading.Lock()

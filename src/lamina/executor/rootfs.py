@@ -63,7 +63,7 @@ def mount_root(job: Job) -> int:
     return descriptor
 
 
-def tree(mount: MountJob, scratch: str, user_namespace: bool) -> int:
+def tree(mount: MountJob, scratch: str, *, user_namespace: bool) -> int:
     """What a mount shows, as a detached mount. `scratch` is an empty directory.
 
     OSError where the source does not exist.

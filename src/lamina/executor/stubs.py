@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from lamina.executor import inside
 from lamina.fs import syscalls
 
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
 _PRIVATE_XATTRS = ("trusted.overlay.", "user.overlay.")
 
 
@@ -159,7 +159,7 @@ def _look(path: bytes) -> object:
 
 
 def _is_opaque(path: bytes) -> bool:
-    for name in _OPAQUE:
+    for name in _OPAQUE_XATTRS:
         with contextlib.suppress(OSError):
             if os.getxattr(path, name, follow_symlinks=False) == b"y":
                 return True

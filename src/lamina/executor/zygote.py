@@ -155,7 +155,7 @@ def _mount_points(job: Job, stubs: Stubs) -> list[int]:
         stubs.keep(path)
     trees = []
     for mount in job["mounts"]:
-        tree = _above(rootfs.tree(mount, job["scratch"], job["user_namespace"]))
+        tree = _above(rootfs.tree(mount, job["scratch"], user_namespace=job["user_namespace"]))
         trees.append(tree)
         stubs.cover(os.fsencode(mount["target"]), directory=rootfs.is_directory(tree))
     return trees

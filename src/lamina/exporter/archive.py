@@ -15,7 +15,7 @@ import msgspec
 from lamina.content.layout import IMAGE_NAME, REF_NAME
 from lamina.content.store import BlobStore, host_errors
 from lamina.errors import HostError, UserError
-from lamina.exporter.meter import Meter, Progress
+from lamina.exporter.meter import Meter, OutputProgress
 from lamina.exporter.output import Output
 from lamina.fs.copyfile import copy_content
 from lamina.fs.publish import publish_file, publishing
@@ -62,7 +62,12 @@ def blob_name(digest: Digest) -> str:
 
 
 def write_archive(
-    members: Iterable[Member], content: BlobStore, out: Output, *, progress: Progress, what: str
+    members: Iterable[Member],
+    content: BlobStore,
+    out: Output,
+    *,
+    progress: OutputProgress,
+    what: str,
 ) -> None:
     """One tar. Raises HostError."""
     files = list(members)
@@ -90,7 +95,7 @@ def write_folder(
     blobs: Iterable[Descriptor],
     content: BlobStore,
     *,
-    progress: Progress,
+    progress: OutputProgress,
     what: str,
 ) -> None:
     """A folder that is a layout. What it holds of other images stays; equal names are replaced.

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from lamina.content.blob import KnownBlob
 from lamina.content.compression import Compression, compression_of, compressor
 from lamina.content.decompression import decompressing_reader
 from lamina.content.store import BlobStore
@@ -40,30 +41,24 @@ _CHUNK = 1 << 20
 _T = TypeVar("_T")
 
 
-class BlobFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a layer in one form. For the uncompressed form, `digest` is `diff_id`."""
-
-    digest: Digest
-    size: int
-    diff_id: Digest
-
-
 class BlobIndex(Protocol):
     """Remembers the blobs of layers, across builds and processes."""
 
-    def get(self, layer: Digest, form: str) -> BlobFacts | None:
-        """What was put for this layer in this form."""
+    def blob(self, layer: Digest, form: str) -> KnownBlob | None:
+        """What was added for this layer in this form."""
         ...
 
-    def put(self, layer: Digest, form: str, facts: BlobFacts) -> None:
-        """Remembers; what was put before for the same layer and form is replaced."""
+    def add_blob(self, layer: Digest, form: str, blob: KnownBlob) -> None:
+        """Remembers; what was added before for the same layer and form is replaced."""
         ...
 
     def layer_of(self, diff_id: Digest) -> Digest | None:
-        """The layer made here whose plain tar has this digest, as `put_layer` said."""
+        """The layer made here whose plain tar has this digest, as `add_layer` said."""
         ...
 
-    def put_layer(self, diff_id: Digest, layer: Digest) -> None: ...
+    def add_layer(self, diff_id: Digest, layer: Digest) -> None:
+        """Remembers which layer has a plain tar with this digest."""
+        ...
 
 
 class LayerFiles(Protocol):
@@ -114,12 +109,12 @@ class LayerBlobs:
         made = self._made(layer)
         assert made is not None, "a pulled layer is the blob that it came as"
         form = LayerForm(compression=Compression.UNCOMPRESSED)
-        facts = self._index.get(made, _PLAIN)
-        if facts is None:
+        known = self._index.blob(made, _PLAIN)
+        if known is None:
             plain = HashingSink()
             self._tar(made, plain, None)
-            facts = self._put_plain(made, plain)
-        return _descriptor(facts, form)
+            known = self._put_plain(made, plain)
+        return _descriptor(known, form)
 
     def references(self, stack: Stack) -> tuple[LayerBlob, ...]:
         """Layers as they came or as plain tars, without a blob being made or fetched.
@@ -159,13 +154,13 @@ class LayerBlobs:
         made = self._made(layer)
         if made is not None:
             name = form_name(form)
-            facts = self._remembered(made, name, lambda: self._write(made, form, advance))
-            return LayerBlob(descriptor=_descriptor(facts, form), diff_id=facts.diff_id)
+            known = self._remembered(made, name, lambda: self._write(made, form, advance))
+            return LayerBlob(descriptor=_descriptor(known, form), diff_id=known.diff_id)
         assert layer.blob is not None
         if _is_converted(layer.blob, form):
             name = f"pulled:{form_name(form)}"
-            facts = self._remembered(layer.id, name, lambda: self._convert(layer, form, advance))
-            return LayerBlob(descriptor=_descriptor(facts, form), diff_id=layer.id)
+            known = self._remembered(layer.id, name, lambda: self._convert(layer, form, advance))
+            return LayerBlob(descriptor=_descriptor(known, form), diff_id=layer.id)
         if not self._content.has(layer.blob.digest):
             self._bring(layer)
             advance(layer.blob.size)
@@ -176,14 +171,14 @@ class LayerBlobs:
     def _missing(self, layer: Layer, form: LayerForm) -> int:
         made = self._made(layer)
         if made is not None:
-            facts = self._index.get(made, form_name(form))
-            if facts is not None and self._content.has(facts.digest):
+            known = self._index.blob(made, form_name(form))
+            if known is not None and self._content.has(known.digest):
                 return 0
             return sum(entry.size for entry in self._layers.manifest(made).entries)
         assert layer.blob is not None
         if _is_converted(layer.blob, form):
-            facts = self._index.get(layer.id, f"pulled:{form_name(form)}")
-            return 0 if facts is not None and self._content.has(facts.digest) else layer.blob.size
+            known = self._index.blob(layer.id, f"pulled:{form_name(form)}")
+            return 0 if known is not None and self._content.has(known.digest) else layer.blob.size
         return 0 if self._content.has(layer.blob.digest) else layer.blob.size
 
     def _made(self, layer: Layer) -> Digest | None:
@@ -196,12 +191,12 @@ class LayerBlobs:
         made = self._index.layer_of(layer.id)
         return made if made is not None and self._layers.has(made) else None
 
-    def _remembered(self, layer: Digest, name: str, make: Callable[[], BlobFacts]) -> BlobFacts:
-        facts = self._index.get(layer, name)
-        if facts is None or not self._content.has(facts.digest):
-            facts = make()
-            self._index.put(layer, name, facts)
-        return facts
+    def _remembered(self, layer: Digest, name: str, make: Callable[[], KnownBlob]) -> KnownBlob:
+        known = self._index.blob(layer, name)
+        if known is None or not self._content.has(known.digest):
+            known = make()
+            self._index.add_blob(layer, name, known)
+        return known
 
     def _bring(self, layer: Layer) -> Descriptor:
         blob = layer.blob
@@ -215,7 +210,7 @@ class LayerBlobs:
             )
         return blob
 
-    def _write(self, made: Digest, form: LayerForm, advance: Callable[[int], None]) -> BlobFacts:
+    def _write(self, made: Digest, form: LayerForm, advance: Callable[[int], None]) -> KnownBlob:
         """One pass over the files."""
         with self._content.writer() as blob:
             with compressor(form.compression, blob, level=form.level) as compressed:
@@ -224,19 +219,19 @@ class LayerBlobs:
             digest = blob.commit()
         if form.clamp_ns is None:
             self._put_plain(made, plain)
-        return BlobFacts(digest=digest, size=blob.offset, diff_id=plain.digest())
+        return KnownBlob(digest=digest, size=blob.offset, diff_id=plain.digest())
 
-    def _put_plain(self, made: Digest, plain: HashingSink) -> BlobFacts:
+    def _put_plain(self, made: Digest, plain: HashingSink) -> KnownBlob:
         diff_id = plain.digest()
-        facts = BlobFacts(digest=diff_id, size=plain.size, diff_id=diff_id)
-        self._index.put(made, _PLAIN, facts)
-        self._index.put_layer(diff_id, made)
-        return facts
+        known = KnownBlob(digest=diff_id, size=plain.size, diff_id=diff_id)
+        self._index.add_blob(made, _PLAIN, known)
+        self._index.add_layer(diff_id, made)
+        return known
 
     def _tar(self, made: Digest, out: Sink, clamp_ns: int | None) -> None:
         write_tar(self._layers.manifest(made), self._layers.diff_dir(made), out, clamp_ns=clamp_ns)
 
-    def _convert(self, layer: Layer, form: LayerForm, advance: Callable[[int], None]) -> BlobFacts:
+    def _convert(self, layer: Layer, form: LayerForm, advance: Callable[[int], None]) -> KnownBlob:
         """A pulled layer in another compression. Its plain bytes are verified on the way."""
         source = self._bring(layer)
         with (
@@ -251,7 +246,7 @@ class LayerBlobs:
             advance(source.size)
             if plain.digest() != layer.id:
                 raise HostError(f"the blob {source.digest} is not the layer {layer.id}")
-            return BlobFacts(digest=blob.commit(), size=blob.offset, diff_id=layer.id)
+            return KnownBlob(digest=blob.commit(), size=blob.offset, diff_id=layer.id)
 
     def _each(self, stack: Stack, act: Callable[[Layer], _T]) -> tuple[_T, ...]:
         """The results in order; equal layers are looked at once."""
@@ -318,9 +313,9 @@ def _public(annotations: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if not key.startswith(private)}
 
 
-def _descriptor(facts: BlobFacts, form: LayerForm) -> Descriptor:
+def _descriptor(known: KnownBlob, form: LayerForm) -> Descriptor:
     return Descriptor(
         media_type=form.compression.media_type(docker=form.docker_types),
-        digest=facts.digest,
-        size=facts.size,
+        digest=known.digest,
+        size=known.size,
     )

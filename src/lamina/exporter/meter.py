@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-Progress = Callable[[str, int, int], None]
+OutputProgress = Callable[[str, int, int], None]
 """Takes what is being done ("exporting layers"), how much of it is done and how much there is.
 
 Bytes or pieces. The first call of a thing has 0, and its last, which comes once, has both equal.
@@ -24,7 +24,7 @@ def silent(what: str, current: int, total: int) -> None:
 class Meter:
     """Counts one thing up to `total`. Use it in a `with` statement, which ends it in peace."""
 
-    def __init__(self, progress: Progress, what: str, total: int = 1) -> None:
+    def __init__(self, progress: OutputProgress, what: str, total: int = 1) -> None:
         self._progress = progress
         self._what = what
         self._total = max(total, 1)

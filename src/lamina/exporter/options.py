@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from lamina.content.compression import Compression
-from lamina.dockerfile.suggest import nearest
 from lamina.errors import UsageError
 from lamina.exporter.annotations import Annotation, Place, parse_attribute
+from lamina.notation.boolean import parse_bool
+from lamina.notation.suggest import nearest
 from lamina.oci.reference import Reference, parse_reference
 
-_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
-_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 _IMAGE_KEYS = frozenset(
     (
         "annotation.KEY",
@@ -107,7 +106,7 @@ def check_known(key: str, value: str, *, known: frozenset[str], output: str) -> 
     if key in known or key in _HARMLESS:
         return
     if key in _REFUSED:
-        if value in _FALSE:
+        if parse_bool(value) is False:
             return
         raise UsageError(f"{key}={value}: {_REFUSED[key]}")
     near = nearest(key, known)
@@ -121,14 +120,14 @@ def check_known(key: str, value: str, *, known: frozenset[str], output: str) -> 
 
 def boolean(attributes: Mapping[str, str], key: str, *, default: bool) -> bool:
     """The value of a flag; empty means true. Raises UsageError."""
-    value = attributes.get(key)
-    if value is None:
+    text = attributes.get(key)
+    if text is None:
         return default
-    if value == "" or value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise UsageError(f"non-bool value specified for {key}: {value!r}", hint="write true or false")
+    value = parse_bool(text or "true")
+    if value is None:
+        message = f"non-bool value specified for {key}: {text!r}"
+        raise UsageError(message, hint="write true or false")
+    return value
 
 
 def parse_names(text: str) -> tuple[Reference, ...]:

@@ -11,7 +11,7 @@ from lamina.content.store import BlobStore
 from lamina.exporter.annotations import Annotation
 from lamina.exporter.blobs import LayerBlobs
 from lamina.exporter.image import BuiltImage
-from lamina.exporter.meter import Progress, silent
+from lamina.exporter.meter import OutputProgress, silent
 from lamina.layer.stack import Stack
 from lamina.layer.tree import Tree
 from lamina.oci.descriptor import Descriptor
@@ -41,7 +41,7 @@ class ExportContext(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int | None = None
     multi_platform: bool = False
     stdout: BinaryIO | None = None
-    progress: Progress = silent
+    progress: OutputProgress = silent
 
     def many(self, images: Sequence[BuiltImage]) -> bool:
         """Whether the output is one for several platforms."""

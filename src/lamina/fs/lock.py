@@ -11,7 +11,6 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Final, Self
 
 _FIRST_PAUSE: Final = 0.005
@@ -45,12 +44,7 @@ class FileLock:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 

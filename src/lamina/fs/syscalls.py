@@ -1,4 +1,4 @@
-"""The system calls of a sandbox that Python 3.11 does not offer.
+"""The system calls that Python 3.11 does not offer: those of a sandbox, and openat2(2).
 
 Imported by the process that steps are forked from, which has to stay small: nothing but ctypes
 here. Every function raises OSError with the kernel's own error number.
@@ -43,6 +43,8 @@ PR_CAPBSET_DROP = 24
 PR_CAP_AMBIENT = 47
 
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _AT_FDCWD = -100
@@ -195,15 +197,21 @@ def create_mount(context: int, attributes: int) -> int:
     return _check(_call(_FSMOUNT, ctypes.c_int(context), flags, ctypes.c_uint(attributes)))
 
 
-def open_in(root: int, path: bytes, flags: int = os.O_PATH) -> int:
-    """openat2(2): opens `path` as if `root` were the root directory, for symlinks and `..` too."""
-    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+def openat2(root: int, path: bytes, flags: int, *, mode: int = 0, resolve: int) -> int:
+    """openat2(2), with O_CLOEXEC. `mode` is 0 where nothing can be created. Linux 5.6."""
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     for _ in range(_ATTEMPTS):
         result = _call(_OPENAT2, ctypes.c_int(root), path or b".", how, size)
-        if result >= 0 or ctypes.get_errno() != errno.EAGAIN:
-            break  # EAGAIN: something was renamed meanwhile, and `..` could not be trusted
+        # EAGAIN: something was renamed meanwhile, and `..` could not be trusted
+        if result >= 0 or ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            break
     return _check(result, path)
+
+
+def open_in(root: int, path: bytes, flags: int = os.O_PATH) -> int:
+    """Opens `path` as if `root` were the root directory, for symlinks and `..` too."""
+    return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
 def close_from(first: int) -> None:

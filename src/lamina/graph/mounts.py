@@ -11,7 +11,7 @@ import enum
 import msgspec
 
 
-class Sharing(enum.Enum):
+class Sharing(enum.StrEnum):
     """What a second user of a cache mount gets while the first one runs."""
 
     SHARED = "shared"

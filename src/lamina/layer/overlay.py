@@ -15,9 +15,8 @@ from typing import Final
 
 from lamina.layer.entry import Entry, Kind
 
-OPAQUE: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque")
+OPAQUE_XATTRS: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque")
 
-_OWN: Final = (b"trusted.overlay.", b"user.overlay.")
 _CAPABILITY: Final = b"security.capability"
 _NO_XATTRS: Final = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES)
 
@@ -70,6 +69,7 @@ def is_kept(name: bytes) -> bool:
 
 
 def is_whiteout(status: os.stat_result) -> bool:
+    """Whether it is the device 0:0, which hides what is below."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
@@ -87,7 +87,7 @@ def read_xattrs(path: bytes | int) -> tuple[tuple[tuple[bytes, bytes], ...], boo
     kept, opaque = [], False
     for text in names:
         name = os.fsencode(text)
-        if name in OPAQUE:
+        if name in OPAQUE_XATTRS:
             opaque = opaque or os.getxattr(path, name, follow_symlinks=follow) == b"y"
         elif is_kept(name):
             kept.append((name, os.getxattr(path, name, follow_symlinks=follow)))
@@ -96,7 +96,7 @@ def read_xattrs(path: bytes | int) -> tuple[tuple[tuple[bytes, bytes], ...], boo
 
 def is_opaque(path: bytes) -> bool:
     """Whether a directory hides what lower layers have below it."""
-    for name in OPAQUE:
+    for name in OPAQUE_XATTRS:
         try:
             if os.getxattr(path, name, follow_symlinks=False) == b"y":
                 return True
@@ -109,14 +109,14 @@ def is_opaque(path: bytes) -> bool:
 def set_opaque(path: bytes | int) -> None:
     """Makes the directory hide what lower layers have below it. Raises OSError."""
     try:
-        os.setxattr(path, OPAQUE[0], b"y")
+        os.setxattr(path, OPAQUE_XATTRS[0], b"y")
     except PermissionError:
-        os.setxattr(path, OPAQUE[1], b"y")
+        os.setxattr(path, OPAQUE_XATTRS[1], b"y")
 
 
 def clear_opaque(path: bytes) -> None:
     """Removes the mark again. Raises OSError."""
-    for name in OPAQUE:
+    for name in OPAQUE_XATTRS:
         try:
             os.removexattr(path, name, follow_symlinks=False)
         except OSError as error:
@@ -129,7 +129,7 @@ def needs_user_xattrs(directory: str) -> bool:
 
     Raises OSError (ENOTSUP) where it has no attributes at all.
     """
-    name = OPAQUE[0].replace(b"opaque", b"probe")
+    name = OPAQUE_XATTRS[0].replace(b"opaque", b"probe")
     try:
         os.setxattr(directory, name, b"")
     except PermissionError:
@@ -141,11 +141,3 @@ def needs_user_xattrs(directory: str) -> bool:
 def make_whiteout(name: bytes, *, directory: int) -> None:
     """Hides what lower layers have at `name` of the open `directory`. Raises OSError."""
     os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
-
-
-def strip_own(path: bytes) -> None:
-    """Removes overlayfs's notes from a file that is used in another place. Raises OSError."""
-    for text in os.listxattr(path, follow_symlinks=False):
-        name = os.fsencode(text)
-        if name.startswith(_OWN) and name not in OPAQUE:
-            os.removexattr(path, name, follow_symlinks=False)

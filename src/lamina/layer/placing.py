@@ -19,16 +19,14 @@ from typing import Final, Self
 from msgspec.structs import replace
 
 from lamina.errors import HostError
-from lamina.fs.copyfile import hash_zeros
 from lamina.layer.entry import Entry, Kind, Manifest
+from lamina.layer.filling import SMALL, write_all, write_pieces
 from lamina.layer.pax import Map
 from lamina.layer.reader import MalformedTar, TarReader
 from lamina.layer.scan import LowerEntry, link_names
 from lamina.layer.writing import DiffWriter, Note
 
 _MOST_LINKS: Final = 255
-_SMALL: Final = 64 * 1024
-_ZEROS: Final = bytes(_SMALL)
 _BAD_NAME: Final = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
 
 
@@ -102,13 +100,13 @@ class DiffTree:
         entry = self._owned(entry)
         descriptor = self._writer.create(entry.path)
         try:
-            if sparse is None and entry.size <= _SMALL:
+            if sparse is None and entry.size <= SMALL:
                 content = reader.whole()
                 digest = hashlib.sha256(content).digest()
-                _write(descriptor, content)
+                write_all(descriptor, content)
             else:
                 pieces = sparse if sparse is not None else ((0, entry.size),)
-                digest = _write_large(descriptor, reader, pieces, entry.size)
+                digest = write_pieces(descriptor, reader, pieces, entry.size)
             self._writer.complete(descriptor, entry)
         finally:
             os.close(descriptor)
@@ -310,46 +308,6 @@ class DiffTree:
         if self._owner is None:
             return entry
         return replace(entry, uid=self._owner[0], gid=self._owner[1])
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    done = os.write(descriptor, data) if data else 0
-    while done < len(data):
-        done += os.write(descriptor, memoryview(data)[done:])
-
-
-def _write_large(descriptor: int, reader: TarReader, pieces: Map, size: int) -> bytes:
-    """Writes the pieces of a file, which may have holes between them; returns the digest of all."""
-    hasher = hashlib.sha256()
-    content = reader.content()
-    end = 0
-    left = memoryview(b"")
-    for offset, length in pieces:
-        hash_zeros(hasher, offset - end)
-        if offset != end:
-            os.lseek(descriptor, offset, os.SEEK_SET)
-        end = offset + length
-        missing = length
-        while missing:
-            left = left or memoryview(next(content))
-            part, left = left[:missing], left[missing:]
-            hasher.update(part)
-            missing -= len(part)
-            _write_or_skip(descriptor, part)
-    hash_zeros(hasher, size - end)
-    os.ftruncate(descriptor, size)
-    return hasher.digest()
-
-
-def _write_or_skip(descriptor: int, data: memoryview) -> None:
-    """Writes; stretches of zeros become holes."""
-    while data:
-        piece, data = data[:_SMALL], data[_SMALL:]
-        if piece[0] == 0 == piece[-1] and bytes(piece) == _ZEROS[: len(piece)]:
-            os.lseek(descriptor, len(piece), os.SEEK_CUR)
-            continue
-        while piece:
-            piece = piece[os.write(descriptor, piece) :]
 
 
 def shown(name: bytes) -> str:

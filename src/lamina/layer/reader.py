@@ -9,12 +9,13 @@ See POSIX.1-2017 (pax), tar.h of GNU tar ("struct sparse_header"), and star(4) f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from lamina.errors import UserError
 from lamina.fs.copyfile import Hash
+from lamina.fs.streams import Source
 from lamina.layer.pax import Map, Meta, parse_decimal, parse_map, parse_time
 from lamina.layer.tarheader import BLOCK
 
@@ -30,12 +31,6 @@ _XATTR: Final = b"SCHILY.xattr."
 
 class MalformedTar(UserError):
     """A tar stream that cannot be read, or that holds what it must not hold."""
-
-
-class Source(Protocol):
-    """Where the bytes come from; `read` may give fewer than asked for, b"" at the end only."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 class Member(msgspec.Struct):

@@ -18,7 +18,7 @@ from lamina.layer.tarheader import BLOCK, END, encode_header
 from lamina.oci.digest import Digest, digest_from
 
 WHITEOUT: Final = b".wh."
-OPAQUE: Final = b".wh..wh..opq"
+OPAQUE_NAME: Final = b".wh..wh..opq"
 
 _PIECE: Final = 1 << 20
 _SMALL: Final = 64 * 1024
@@ -100,7 +100,7 @@ class _Writer:
         if entry.kind is Kind.FILE:
             self.content(entry)
         elif entry.opaque:
-            marker = entry.path + b"/" + OPAQUE if entry.path else OPAQUE
+            marker = entry.path + b"/" + OPAQUE_NAME if entry.path else OPAQUE_NAME
             self.put(encode_header(Entry(path=marker, kind=Kind.FILE), marker, 0))
 
     def put(self, data: bytes) -> None:

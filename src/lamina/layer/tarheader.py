@@ -67,9 +67,16 @@ def encode_header(entry: Entry, name: bytes, mtime_ns: int) -> bytes:
         seconds = max(0, min(seconds, _LARGE_NUMBER))
     for key, value in entry.xattrs:
         records.append(_record(b"SCHILY.xattr." + key, value))
-    major, minor = entry.device
     header = _ustar(
-        short, entry.mode, uid, gid, size, seconds, _TYPES[entry.kind], link, major, minor, prefix
+        short,
+        prefix=prefix,
+        mode=entry.mode,
+        owner=(uid, gid),
+        size=size,
+        seconds=seconds,
+        kind=_TYPES[entry.kind],
+        link=link,
+        device=entry.device,
     )
     if not records:
         return header
@@ -114,29 +121,27 @@ def _decimal(ns: int) -> bytes:
 
 def _ustar(
     name: bytes,
-    mode: int,
-    uid: int,
-    gid: int,
+    *,
     size: int,
-    seconds: int,
     kind: bytes,
-    link: bytes,
-    major: int,
-    minor: int,
-    prefix: bytes,
+    prefix: bytes = b"",
+    mode: int = 0o644,
+    owner: tuple[int, int] = (0, 0),
+    seconds: int = 0,
+    link: bytes = b"",
+    device: tuple[int, int] = (0, 0),
 ) -> bytes:
+    """The one block of a header whose fields all fit (POSIX ustar)."""
     block = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\x0000%b%07o\0%07o\0%b" % (
         name.ljust(_NAME, b"\0"),
         mode,
-        uid,
-        gid,
+        *owner,
         size,
         seconds,
         kind,
         link.ljust(_NAME, b"\0"),
         bytes(64),
-        major,
-        minor,
+        *device,
         prefix.ljust(_PREFIX + 12, b"\0"),
     )
     return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
@@ -144,7 +149,7 @@ def _ustar(
 
 @functools.lru_cache(maxsize=1024)
 def _pax_header(size: int) -> bytes:
-    return _ustar(b"PaxHeaders.0/entry", 0o644, 0, 0, size, 0, b"x", b"", 0, 0, b"")
+    return _ustar(b"PaxHeaders.0/entry", size=size, kind=b"x")
 
 
 def _is_text(name: bytes) -> bool:

@@ -17,12 +17,13 @@ from typing import Final
 
 import msgspec
 
+from lamina.fs.streams import Source
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.overlay import is_kept
 from lamina.layer.placing import DiffTree, shown
-from lamina.layer.reader import MalformedTar, Member, Source, TarReader
+from lamina.layer.reader import MalformedTar, Member, TarReader
 from lamina.layer.scan import LowerEntry
-from lamina.layer.tar import OPAQUE, WHITEOUT
+from lamina.layer.tar import OPAQUE_NAME, WHITEOUT
 from lamina.layer.writing import Note
 from lamina.oci.digest import Digest, digest_from
 
@@ -173,7 +174,7 @@ def _apply(tree: DiffTree, reader: TarReader, member: Member, *, has_whiteouts: 
 
 def _whiteout(tree: DiffTree, reader: TarReader, path: bytes, name: bytes) -> None:
     parent = path[: -len(name)].rstrip(b"/")
-    if name == OPAQUE:
+    if name == OPAQUE_NAME:
         tree.hide_below(parent)
         return
     if name.startswith(_META):

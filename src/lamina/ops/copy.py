@@ -16,7 +16,6 @@ from lamina.layer.tree import Tree
 from lamina.oci.digest import Digest, digest_of, parse_digest
 from lamina.ops.copying.select import select
 from lamina.ops.copying.selection import Selection
-from lamina.ops.copying.write import write
 from lamina.ops.notes import tell
 from lamina.ops.parent import parent_part
 from lamina.ops.stacks import Stacks, identity
@@ -28,7 +27,7 @@ _MEMO = "selection"
 class Copy(Cached):
     """One COPY or ADD. `base` says that the input below it is an image as it was resolved."""
 
-    def __init__(self, op: CopyOp, stacks: Stacks, index: Index, base: bool) -> None:
+    def __init__(self, op: CopyOp, stacks: Stacks, index: Index, *, base: bool) -> None:
         self.op = op
         self.stacks = stacks
         self.index = index
@@ -51,6 +50,8 @@ class Copy(Cached):
         return CacheKey(tuple(parts), tuple(listings))
 
     def run(self, inputs: Sequence[Result], running: Running) -> Stack:
+        from lamina.ops.copying.write import write
+
         below = inputs[0]
         assert isinstance(below, tuple)
         selections = [

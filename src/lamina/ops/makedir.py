@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from lamina.cachekey.key import CacheKey, Part
 from lamina.graph.ops import MakeDirOp
 from lamina.layer.stack import Layer, Stack
-from lamina.ops.copying.makedir import make_directory
 from lamina.ops.notes import tell
 from lamina.ops.parent import parent_part
 from lamina.ops.stacks import Stacks
@@ -18,7 +17,7 @@ from lamina.solver.port import Cached, Result, Running
 class MakeDir(Cached):
     """One WORKDIR. `base` says that the input below it is an image as it was resolved."""
 
-    def __init__(self, op: MakeDirOp, stacks: Stacks, base: bool) -> None:
+    def __init__(self, op: MakeDirOp, stacks: Stacks, *, base: bool) -> None:
         self.op = op
         self.stacks = stacks
         self.base = base
@@ -31,6 +30,8 @@ class MakeDir(Cached):
         return CacheKey((parent_part(below, base=self.base), Part("instruction", facts)))
 
     def run(self, inputs: Sequence[Result], running: Running) -> Stack:
+        from lamina.ops.copying.makedir import make_directory
+
         below = inputs[0]
         assert isinstance(below, tuple)
         with self.stacks.layers.work() as work:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from lamina.ops.copying.write import Written
+from typing import TYPE_CHECKING
+
 from lamina.trace.recorder import Step
+
+if TYPE_CHECKING:
+    from lamina.ops.copying.write import Written
 
 
 def tell(written: Written, step: Step) -> None:

@@ -30,7 +30,6 @@ from lamina.graph import mounts as m
 from lamina.graph.ops import ExecOp
 from lamina.layer.stack import Layer, Stack
 from lamina.ops.bind import Binder
-from lamina.ops.copying.export import copy_out
 from lamina.ops.parent import parent_part
 from lamina.ops.secrets import Secrets
 from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
@@ -66,7 +65,7 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
 class Run(Cached):
     """One RUN step. `base` says that the input below it is an image as it was resolved."""
 
-    def __init__(self, op: ExecOp, workshop: Workshop, base: bool) -> None:
+    def __init__(self, op: ExecOp, workshop: Workshop, *, base: bool) -> None:
         self.op = op
         self.workshop = workshop
         self.base = base
@@ -237,6 +236,8 @@ class Run(Cached):
         """Give a new cache mount the content that its `from` and `source` say."""
         if mount.input is None:
             return
+        from lamina.ops.copying.export import copy_out
+
         tree = self.workshop.binder.stacks.view(_stack(inputs[mount.input]))
         copy_out(tree, os.fsencode(mount.source), directory)
 

@@ -1,6 +1,4 @@
-"""Operations that bring a tree from elsewhere: nothing, an image, a directory of the machine, a
-merge.
-"""
+"""Operations that bring a tree from elsewhere: nothing, an image, a local directory, a merge."""
 
 from __future__ import annotations
 
@@ -12,14 +10,17 @@ from lamina.solver.port import Direct, Result, Running
 
 
 class Given(Direct):
-    """A result that is known without work: `scratch`, the layers of a resolved image, a local
-    tree.
+    """A result that is known without work: `scratch`, the layers of an image, a local directory.
+
+    `present` says that nothing of it will have to be fetched: then the step counts as cached.
     """
 
-    def __init__(self, result: Stack | Tree) -> None:
+    def __init__(self, result: Stack | Tree, *, present: bool = False) -> None:
         self.result = result
+        self.present = present
 
     def solve(self, inputs: Sequence[Result], running: Running) -> Result:
+        running.step.finish(cached=self.present)
         return self.result
 
 

@@ -24,11 +24,10 @@ from lamina.layer.unpack import MalformedLayer, unpack
 from lamina.oci.digest import Digest, digest_from, encoded
 from lamina.snapshot.store import LayerStore
 from lamina.snapshot.view import View
-from lamina.trace.recorder import Recorder
+from lamina.trace.recorder import Progress, Recorder
 
 EMPTY_LAYER = Manifest(entries=()).identity()
 
-Progress = Callable[[int, int], None]
 Fetch = Callable[[Layer, Progress], None]
 """Brings the blob of a pulled layer into the blob store, verified; may do nothing where it is
 there.
@@ -54,6 +53,10 @@ class Stacks(msgspec.Struct):
     def exists(self, stack: Stack) -> bool:
         """Whether the stack's files are here, or can be fetched."""
         return all(layer.pulled or self.layers.has(layer.id) for layer in stack)
+
+    def unpacked(self, stack: Stack) -> bool:
+        """Whether all of the stack's files are here."""
+        return all(self.layers.has(layer.id) for layer in stack)
 
     def view(self, stack: Stack) -> View:
         """The tree of a stack, unpacked first where it is not."""

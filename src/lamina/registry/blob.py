@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lamina.content.errors import WrongDigest, wrong_size
-from lamina.content.source import Progress
+from lamina.content.source import CountBytes
 from lamina.content.store import BlobStore, BlobWriter
 from lamina.errors import RemoteError
 from lamina.oci.descriptor import Descriptor
@@ -26,7 +26,7 @@ def fetch_blob(
     descriptor: Descriptor,
     store: BlobStore,
     *,
-    progress: Progress | None,
+    progress: CountBytes | None,
 ) -> None:
     """Downloads a blob of the repository of `reference`.
 
@@ -51,7 +51,7 @@ class _Download:
         reference: Reference,
         descriptor: Descriptor,
         writer: BlobWriter,
-        progress: Progress,
+        progress: CountBytes,
     ) -> None:
         self._client = client
         self._reference = reference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lamina.content.documents import MAX_MANIFEST
 from lamina.content.errors import MalformedImage, WrongDigest
-from lamina.content.source import Progress, ResolvedImage, resolve_image
+from lamina.content.source import CountBytes, ResolvedImage, resolve_image
 from lamina.content.store import MAX_DOCUMENT, BlobStore
 from lamina.errors import RemoteError, UserError
 from lamina.oci import mediatype
@@ -66,7 +66,7 @@ class RegistrySource:
         descriptor: Descriptor,
         store: BlobStore,
         *,
-        progress: Progress | None = None,
+        progress: CountBytes | None = None,
     ) -> None:
         """Brings a blob into the store, verified, resuming after broken connections.
 

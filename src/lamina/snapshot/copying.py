@@ -12,7 +12,6 @@ import hashlib
 import os
 import stat
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -24,8 +23,8 @@ from lamina.layer.overlay import read_entry
 from lamina.layer.stack import Stack
 from lamina.layer.writing import DiffWriter
 from lamina.oci.digest import Digest
-from lamina.snapshot.snapshotter import PlainRoot, commit_diff, host_errors, view_of
-from lamina.snapshot.store import LayerStore, WorkDir
+from lamina.snapshot.snapshotter import PlainRoot, commit_diff, view_of
+from lamina.snapshot.store import LayerStore, WorkDir, host_errors
 from lamina.snapshot.view import View
 
 if TYPE_CHECKING:
@@ -87,12 +86,7 @@ class CopyActive:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._work.close()
 
 

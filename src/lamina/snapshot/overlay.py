@@ -6,7 +6,6 @@ Preparing costs one empty directory; what a step changed is what lies in it afte
 from __future__ import annotations
 
 import os
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -14,8 +13,8 @@ import msgspec
 from lamina.layer.stack import Stack
 from lamina.layer.writing import DiffWriter
 from lamina.oci.digest import Digest
-from lamina.snapshot.snapshotter import OverlayRoot, commit_diff, host_errors, view_of
-from lamina.snapshot.store import LayerStore, WorkDir
+from lamina.snapshot.snapshotter import OverlayRoot, commit_diff, view_of
+from lamina.snapshot.store import LayerStore, WorkDir, host_errors
 from lamina.snapshot.view import View
 
 if TYPE_CHECKING:
@@ -65,12 +64,7 @@ class OverlayActive:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._work.close()
 
 

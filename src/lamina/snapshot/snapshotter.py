@@ -9,20 +9,16 @@ tests/system/test_snapshots.py holds what both must do.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
-from lamina.errors import HostError
 from lamina.layer.overlay import clear_opaque
 from lamina.layer.scan import Diff, read_diff
 from lamina.layer.stack import Stack
 from lamina.oci.digest import Digest
-from lamina.snapshot.store import LayerStore, WorkDir
+from lamina.snapshot.store import LayerStore, WorkDir, host_errors
 from lamina.snapshot.view import View
 
 if TYPE_CHECKING:
@@ -62,12 +58,7 @@ class Active(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Snapshotter(Protocol):
@@ -79,6 +70,7 @@ class Snapshotter(Protocol):
 
 
 def view_of(store: LayerStore, stack: Stack) -> View:
+    """The tree of a stack whose layers are all unpacked."""
     return View(store, tuple(layer.id for layer in stack))
 
 
@@ -102,13 +94,3 @@ def _tidy(root: bytes, diff: Diff) -> None:
             os.unlink(name)
         except IsADirectoryError:
             os.rmdir(name)
-
-
-@contextlib.contextmanager
-def host_errors(path: str) -> Iterator[None]:
-    """Turns errors of the disk into HostError."""
-    try:
-        yield
-    except OSError as error:
-        name = os.fsdecode(error.filename) if error.filename else path
-        raise HostError(f"{name}: {error.strerror}") from error

@@ -17,7 +17,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Final, Self
 
 import msgspec
@@ -49,18 +48,14 @@ class WorkDir:
         self._lock = held
 
     def close(self) -> None:
+        """Removes what is left of it."""
         remove_tree(self.path)
         self._lock.remove()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -141,13 +136,13 @@ class LayerStore:
         self._prepare()
         unique = f"{os.getpid()}-{threading.get_ident():x}-{time.monotonic_ns():x}"
         path = f"{self._works}/{unique}"
-        with _host_errors(path), locked(f"{self._works}/lock", shared=True):
+        with host_errors(path), locked(f"{self._works}/lock", shared=True):
             held = lock(f"{path}.lock")
             if held is None:
                 raise HostError(f"{path}.lock cannot be locked")
             os.mkdir(path, 0o700)
         work = WorkDir(path, held)
-        with _host_errors(path):
+        with host_errors(path):
             os.mkdir(work.work, 0o700)
             os.mkdir(work.diff, 0o755)
             os.chmod(work.diff, 0o755)
@@ -163,7 +158,7 @@ class LayerStore:
         if self.has(layer):
             return layer
         final = f"{self._layers}/{_name(layer)}"
-        with _host_errors(final):
+        with host_errors(final):
             _settle_root(work.diff, manifest)
             with open(f"{work.path}/manifest", "wb") as file:
                 file.write(_MAGIC + bytes.fromhex(encoded(layer)))
@@ -183,7 +178,7 @@ class LayerStore:
             self._kept.pop(layer, None)
         with (
             self.work() as work,
-            _host_errors(self._layers),
+            host_errors(self._layers),
             contextlib.suppress(FileNotFoundError),
         ):
             os.rename(f"{self._layers}/{_name(layer)}", f"{work.path}/removed")
@@ -191,7 +186,7 @@ class LayerStore:
     def _prepare(self) -> None:
         if self._ready:
             return
-        with _host_errors(self.root):
+        with host_errors(self.root):
             os.makedirs(self._layers, mode=0o755, exist_ok=True)
             os.makedirs(self._works, mode=0o700, exist_ok=True)
             held = try_lock(f"{self._works}/lock")
@@ -263,8 +258,10 @@ def _fits(entry: Entry, maps: IdMaps) -> bool:
 
 
 @contextlib.contextmanager
-def _host_errors(path: str) -> Iterator[None]:
+def host_errors(path: str) -> Iterator[None]:
+    """Turns errors of the disk into HostError."""
     try:
         yield
     except OSError as error:
-        raise HostError(f"{path} cannot be written: {error.strerror}") from error
+        name = os.fsdecode(error.filename) if error.filename else path
+        raise HostError(f"{name} cannot be written: {error.strerror}") from error

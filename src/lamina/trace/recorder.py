@@ -14,6 +14,9 @@ from lamina.trace import events
 from lamina.trace.events import Event
 from lamina.trace.verdict import Verdict
 
+Progress = Callable[[int, int], None]
+"""Takes how many bytes are done, and how many there are (0: nobody knows)."""
+
 
 class Watcher(Protocol):
     """Takes every event, in order, from one thread at a time."""
@@ -42,9 +45,11 @@ class Recorder:
         self.ran = 0
 
     def now(self) -> float:
+        """Seconds since the build began."""
         return self._clock() - self._start
 
     def emit(self, event: Event) -> None:
+        """Shows the event to every watcher."""
         with self._lock:
             for watch in self._watchers:
                 watch(event)
@@ -127,6 +132,7 @@ class Step:
             self._recorder.emit(event)
 
     def decided(self, verdict: Verdict, *, key: str = "") -> None:
+        """Tell whether the step has to run, and why."""
         self._emit(
             events.StepDecided(
                 time=self._recorder.now(), step=self.number, verdict=verdict, key=key
@@ -134,6 +140,7 @@ class Step:
         )
 
     def output(self, stream: int, data: bytes) -> None:
+        """Pass on what its process wrote; `stream` is 1 or 2."""
         self._emit(
             events.StepOutput(time=self._recorder.now(), step=self.number, stream=stream, data=data)
         )
@@ -141,6 +148,7 @@ class Step:
     def progress(
         self, what: str, current: int, total: int = 0, *, unit: str = "bytes", done: bool = False
     ) -> None:
+        """Tell how far one thing of the step is; `done` ends it."""
         self._emit(
             events.StepProgress(
                 time=self._recorder.now(),
@@ -154,6 +162,7 @@ class Step:
         )
 
     def note(self, text: str) -> None:
+        """Say something that the user should know, though nothing went wrong."""
         self._recorder.emit(
             events.StepNote(time=self._recorder.now(), step=self.number, text=printable(text))
         )

@@ -15,12 +15,6 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     record: str
 
 
-class SameResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The step ran, and made what it had made before: everything below stays cached."""
-
-    record: str
-
-
 class NeverBuilt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """No earlier run of this step is known."""
 

@@ -25,7 +25,6 @@ from lamina.ui.quantities import render_amount
 Line = tuple[tuple[str, str], ...]
 """Pieces of text, each with the name of its style ("" for none)."""
 
-NARROWEST = 20
 BAR = 20
 SHORTEST_NAME = 12
 

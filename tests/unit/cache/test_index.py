@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lamina.cache.index import Index, KnownBlob
+from lamina.cache.index import Index
 from lamina.cache.steps import StepCache
 from lamina.cachekey.difference import Change
 from lamina.cachekey.key import CacheKey, ListedFile, Listing, Part
+from lamina.content.blob import KnownBlob
 from lamina.errors import HostError
 from lamina.layer.stack import Layer
 from lamina.oci.digest import digest_of

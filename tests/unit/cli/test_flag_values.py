@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lamina.cli import flag_values as parse
-from lamina.cli.key_values import choose, parse_bool, parse_environment_pairs, parse_pairs
+from lamina.cli.key_values import choose, parse_environment_pairs, parse_pairs, parse_switch
 from lamina.control.request import OutputRequest, SecretSource, SshSource
 from lamina.errors import UsageError
 from lamina.oci.platform import Platform
@@ -196,10 +196,10 @@ def test_pairs() -> None:
 
 def test_booleans_are_spelled_as_in_go() -> None:
     """`1`, `t`, `TRUE` and their opposites."""
-    assert parse_bool("--x", "T")
-    assert not parse_bool("--x", "False")
+    assert parse_switch("--x", "T")
+    assert not parse_switch("--x", "False")
     with pytest.raises(UsageError):
-        parse_bool("--x", "yes")
+        parse_switch("--x", "yes")
 
 
 def test_an_unknown_choice_names_the_nearest() -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from lamina.content.compression import zstd_module
-from lamina.context.archive import Peeked, open_archive
-from lamina.context.tarcontext import Archive, Dockerfile, open_stream, sniff
+from lamina.context.archive import open_archive
+from lamina.context.tarcontext import ArchiveStream, Dockerfile, open_stream, recognize
 from lamina.errors import UserError
+from lamina.fs.streams import Peeked
 
 
 def tar(*names: str) -> bytes:
@@ -67,9 +68,9 @@ def test_a_dockerfile_alone(tmp_path: Path, text: bytes) -> None:
 def test_what_is_neither(tmp_path: Path) -> None:
     """Compressed data without a tar, and endless data, are the user's mistakes."""
     with pytest.raises(UserError, match="no tar is in it"):
-        sniff(io.BytesIO(gzip.compress(b"text")))
+        recognize(io.BytesIO(gzip.compress(b"text")))
     with pytest.raises(UserError, match="too large"):
-        sniff(io.BytesIO(b"x" * (17 << 20)))
+        recognize(io.BytesIO(b"x" * (17 << 20)))
 
 
 @pytest.mark.parametrize("pack", PACKERS)
@@ -104,6 +105,6 @@ def test_what_was_looked_at_is_not_lost() -> None:
 
 def test_an_archive_is_given_from_its_start() -> None:
     """Sniffing takes nothing away."""
-    found = sniff(io.BytesIO(tar("a")))
-    assert isinstance(found, Archive)
+    found = recognize(io.BytesIO(tar("a")))
+    assert isinstance(found, ArchiveStream)
     assert found.stream.read(1) == b"a"

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.instructions.mount import (
     Device,
-    Mount,
+    MountFlag,
     MountType,
-    Sharing,
     parse_device,
     parse_mount,
 )
 from lamina.dockerfile.instructions.parse import parse_instruction
 from lamina.dockerfile.parser import parse_syntax
 from lamina.dockerfile.problems import MountError
+from lamina.graph.mounts import Sharing
 from lamina.source import SourceFile
 
 
-def mount(option: str) -> Mount:
+def mount(option: str) -> MountFlag:
     return parse_mount(option, lambda word: word)
 
 
@@ -31,24 +31,24 @@ CACHE, SECRET, SSH, TMPFS = MountType.CACHE, MountType.SECRET, MountType.SSH, Mo
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        ("target=/a", Mount(target="/a")),
-        ("dst=/a,src=b,from=c,rw", Mount(target="/a", source="b", from_="c", read_only=False)),
-        ("type=bind,readwrite=false", Mount(read_only=True)),
-        ("TYPE=cache,destination=/a", Mount(type=CACHE, target="/a", read_only=False)),
-        ("type=CACHE,ro,sharing=Locked", Mount(type=CACHE, sharing=Sharing.LOCKED)),
+        ("target=/a", MountFlag(target="/a")),
+        ("dst=/a,src=b,from=c,rw", MountFlag(target="/a", source="b", from_="c", read_only=False)),
+        ("type=bind,readwrite=false", MountFlag(read_only=True)),
+        ("TYPE=cache,destination=/a", MountFlag(type=CACHE, target="/a", read_only=False)),
+        ("type=CACHE,ro,sharing=Locked", MountFlag(type=CACHE, sharing=Sharing.LOCKED)),
         (
             "type=cache,id=i,mode=0700,uid=1,gid=2",
-            Mount(type=CACHE, id="i", mode=0o700, uid=1, gid=2, read_only=False),
+            MountFlag(type=CACHE, id="i", mode=0o700, uid=1, gid=2, read_only=False),
         ),
-        ("type=tmpfs,size=1.5m", Mount(type=TMPFS, size=3 << 19, read_only=False)),
-        ("type=secret,id=s,env=E,required", Mount(type=SECRET, id="s", env="E", required=True)),
-        ("type=secret,id=s,env=", Mount(type=SECRET, id="s", env="")),
-        ("type=ssh,required=false", Mount(type=SSH)),
+        ("type=tmpfs,size=1.5m", MountFlag(type=TMPFS, size=3 << 19, read_only=False)),
+        ("type=secret,id=s,env=E,required", MountFlag(type=SECRET, id="s", env="E", required=True)),
+        ("type=secret,id=s,env=", MountFlag(type=SECRET, id="s", env="")),
+        ("type=ssh,required=false", MountFlag(type=SSH)),
         ('"source=a,b",target="/c""d"', None),
-        ('"source=a,b",target=/c', Mount(source="a,b", target="/c")),
+        ('"source=a,b",target=/c', MountFlag(source="a,b", target="/c")),
     ],
 )
-def test_options(option: str, expected: Mount | None) -> None:
+def test_options(option: str, expected: MountFlag | None) -> None:
     """Every option has its field; bind, secret and ssh are read-only unless they say otherwise."""
     if expected is None:
         with pytest.raises(MountError):

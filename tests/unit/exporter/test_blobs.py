@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lamina.content.blob import KnownBlob
 from lamina.content.compression import Compression
 from lamina.errors import HostError
-from lamina.exporter.blobs import ORIGIN, BlobFacts, as_it_came, form_name
+from lamina.exporter.blobs import ORIGIN, as_it_came, form_name
 from lamina.exporter.options import LayerForm
 from lamina.layer.stack import Layer
 from lamina.oci import mediatype
@@ -225,5 +226,5 @@ def test_a_large_layer_is_hashed_on_the_way(workshop: Workshop, tmp_path: Path) 
 
 def test_facts_are_values() -> None:
     """They may be kept in a database and come back equal."""
-    facts = BlobFacts(digest=digest_of(b"1"), size=1, diff_id=digest_of(b"2"))
-    assert msgspec.convert(msgspec.to_builtins(facts), BlobFacts) == facts
+    facts = KnownBlob(digest=digest_of(b"1"), size=1, diff_id=digest_of(b"2"))
+    assert msgspec.convert(msgspec.to_builtins(facts), KnownBlob) == facts

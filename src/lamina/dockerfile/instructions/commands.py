@@ -17,7 +17,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
-from lamina.dockerfile.instructions.mount import Device, Expander, Mount, parse_mount
+from lamina.dockerfile.instructions.mount import Device, Expander, MountFlag, parse_mount
 from lamina.source import Span
 
 WordsExpander = Callable[[str], Iterable[str]]
@@ -186,7 +186,7 @@ class RunCommand(Placed, frozen=True, kw_only=True):
 
     line: CommandLine
     mount_options: tuple[str, ...] = ()
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[MountFlag, ...] = ()
     network: str = "default"
     security: str = "sandbox"
     devices: tuple[Device, ...] = ()

@@ -8,7 +8,7 @@ from enum import Enum, auto
 import msgspec
 
 from lamina.dockerfile.problems import InstructionError, UnknownFlag
-from lamina.dockerfile.suggest import did_you_mean
+from lamina.notation.suggest import did_you_mean
 
 
 class FlagKind(Enum):

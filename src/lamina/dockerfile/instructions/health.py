@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lamina.dockerfile.gostrings import quote
 from lamina.dockerfile.instructions.commands import Health
 from lamina.dockerfile.instructions.flags import Flags, parse_flags
 from lamina.dockerfile.problems import InstructionError
-from lamina.dockerfile.sizes import parse_duration
 from lamina.dockerfile.syntax import Instruction
+from lamina.notation.gostrings import quote
+from lamina.notation.sizes import parse_duration
 
 _MILLISECOND = 1_000_000
 _DURATIONS = ("interval", "timeout", "start-period", "start-interval")

@@ -13,15 +13,19 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from lamina.dockerfile.csv_line import CsvLineError, parse_csv_line
-from lamina.dockerfile.gostrings import parse_bool, quote
 from lamina.dockerfile.problems import MountError
-from lamina.dockerfile.sizes import parse_size
-from lamina.dockerfile.suggest import did_you_mean
+from lamina.graph.mounts import Sharing
+from lamina.notation.boolean import parse_bool
+from lamina.notation.csv_line import CsvLineError, parse_csv_line
+from lamina.notation.gostrings import quote
+from lamina.notation.sizes import parse_size
+from lamina.notation.suggest import did_you_mean
 from lamina.source import Span
 
 
 class MountType(StrEnum):
+    """What `type=` names; the default is `bind`."""
+
     BIND = "bind"
     CACHE = "cache"
     TMPFS = "tmpfs"
@@ -29,14 +33,8 @@ class MountType(StrEnum):
     SSH = "ssh"
 
 
-class Sharing(StrEnum):
-    SHARED = "shared"
-    PRIVATE = "private"
-    LOCKED = "locked"
-
-
-class Mount(msgspec.Struct, frozen=True, kw_only=True):
-    """One mount of a RUN.
+class MountFlag(msgspec.Struct, frozen=True, kw_only=True):
+    """One `--mount` of a RUN, as it is written; lowering makes a `graph.mounts.Mount` of it.
 
     `size` is in bytes, 0 means unlimited; `sharing` is None when the Dockerfile does not say;
     `env` is the name of a secret's variable, "" for the default one; `mode` is a number of
@@ -76,7 +74,7 @@ _MAX_DIGITS = 11  # of 2**32 in octal
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-def parse_mount(option: str, expander: Expander | None, *, span: Span | None = None) -> Mount:
+def parse_mount(option: str, expander: Expander | None, *, span: Span | None = None) -> MountFlag:
     """One value of `--mount`. Raises MountError, and what `expander` raises.
 
     Without an expander only `from` is read, which takes no variables: every other value may
@@ -88,7 +86,7 @@ def parse_mount(option: str, expander: Expander | None, *, span: Span | None = N
         raise MountError(f"failed to parse csv mounts: {error}", span=span) from None
     try:
         if expander is None:
-            return Mount(from_=_unexpanded_from(fields))
+            return MountFlag(from_=_unexpanded_from(fields))
         return _parse_fields(fields, expander)
     except _Wrong as wrong:
         raise MountError(str(wrong), span=span) from None
@@ -112,8 +110,8 @@ def _unexpanded_from(fields: tuple[str, ...]) -> str:
     return name
 
 
-def _parse_fields(fields: tuple[str, ...], expander: Expander) -> Mount:
-    mount = Mount()
+def _parse_fields(fields: tuple[str, ...], expander: Expander) -> MountFlag:
+    mount = MountFlag()
     read_only: bool | None = None
     for field in fields:
         key, equals, value = field.partition("=")
@@ -139,7 +137,7 @@ def _parse_fields(fields: tuple[str, ...], expander: Expander) -> Mount:
     return mount
 
 
-def _set(mount: Mount, key: str, value: str, field: str) -> Mount:
+def _set(mount: MountFlag, key: str, value: str, field: str) -> MountFlag:
     """The mount with one option more. Options of the wrong type of mount are found by `_check`."""
     match key:
         case "type":
@@ -167,7 +165,7 @@ def _set(mount: Mount, key: str, value: str, field: str) -> Mount:
     raise _Wrong(did_you_mean(f"unexpected key '{key}' in '{field}'", key, _KEYS))
 
 
-def _set_size(mount: Mount, value: str) -> Mount:
+def _set_size(mount: MountFlag, value: str) -> MountFlag:
     if mount.type is not MountType.TMPFS:
         raise _unexpected("size", mount.type)
     try:
@@ -203,7 +201,7 @@ def _number(key: str, value: str, *, base: int) -> int:
     raise _Wrong(f"invalid value {value} for {key}")
 
 
-def _check(mount: Mount) -> None:
+def _check(mount: MountFlag) -> None:
     """What only makes sense for some types of mounts. Raises _Wrong."""
     if mount.type in (MountType.BIND, MountType.TMPFS):
         for name in ("mode", "uid", "gid"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lamina.dockerfile.gostrings import SPACES, quote
 from lamina.dockerfile.instructions import commands as c
 from lamina.dockerfile.instructions.flags import parse_flags
 from lamina.dockerfile.instructions.health import parse_health
@@ -18,8 +17,9 @@ from lamina.dockerfile.instructions.placed import common
 from lamina.dockerfile.instructions.transfer import parse_add, parse_copy
 from lamina.dockerfile.parser import parse_syntax
 from lamina.dockerfile.problems import InstructionError, UnknownInstruction
-from lamina.dockerfile.suggest import did_you_mean
 from lamina.dockerfile.syntax import Instruction, Syntax
+from lamina.notation.gostrings import SPACES, quote
+from lamina.notation.suggest import did_you_mean
 from lamina.source import SourceFile, Span
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from lamina.dockerfile.gostrings import SPACES
 from lamina.dockerfile.syntax import Instruction
+from lamina.notation.gostrings import SPACES
 from lamina.source import Span
 
 

@@ -26,7 +26,7 @@ _MOST_LINKS: Final = 255
 _ROOT: Final = Entry(path=b"", kind=Kind.DIRECTORY, mode=0o755)
 
 
-class Draft:
+class LayerDraft:
     """The diff directory `root` (empty at first) on top of `parent`. A context manager."""
 
     def __init__(self, root: bytes, parent: Tree) -> None:
@@ -38,7 +38,7 @@ class Draft:
         self._new: set[bytes] = set()  # directories that hide all that the parent has below them
         self._groups: dict[bytes, int] = {}  # the names of files that have several, by any number
 
-    def __enter__(self) -> Draft:
+    def __enter__(self) -> LayerDraft:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,8 +7,8 @@ import os
 from lamina.graph.ops import MakeDirOp
 from lamina.layer.entry import Entry, Kind
 from lamina.layer.tree import Tree
-from lamina.ops.copying.draft import Draft, disk_errors
-from lamina.ops.copying.users import Owner, find_owner
+from lamina.ops.copying.draft import LayerDraft, disk_errors
+from lamina.ops.copying.owner import Owner, find_owner
 from lamina.ops.copying.write import Written
 
 
@@ -27,7 +27,7 @@ def make_directory(op: MakeDirOp, parent: Tree, diff: str | bytes, *, now_ns: in
         gid=owner.gid,
         mtime_ns=now_ns if op.epoch is None else op.epoch * 1_000_000_000,
     )
-    with disk_errors("making a directory"), Draft(os.fsencode(diff), parent) as draft:
+    with disk_errors("making a directory"), LayerDraft(os.fsencode(diff), parent) as draft:
         draft.make_directories(draft.resolve(os.fsencode(op.path)), like)
         manifest, notes = draft.finish()
     return Written(manifest=manifest, notes=notes, unknown=owner.unknown)

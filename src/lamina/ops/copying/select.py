@@ -17,11 +17,11 @@ from typing import Final, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from lamina.dockerfile.ignore_matcher import Directory, IgnoreMatcher
-from lamina.dockerfile.suggest import nearest
 from lamina.errors import UserError
 from lamina.graph.ops import TreeSource
 from lamina.layer.entry import Entry, Kind
 from lamina.layer.tree import Tree
+from lamina.notation.suggest import nearest
 from lamina.ops.copying.selection import Item, Match, Selection, shown
 from lamina.ops.copying.wildcards import expand, split_wildcards
 

@@ -19,18 +19,19 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
-from lamina.context.archive import Source, open_archive
+from lamina.context.archive import open_archive
 from lamina.errors import UserError
+from lamina.fs.streams import Source
 from lamina.graph.ops import CopyOp, InlineSource, TreeSource
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.tree import Tree
 from lamina.layer.unpack import unpack_archive
 from lamina.layer.writing import Note
-from lamina.ops.copying.chmod import ModeChange, parse_mode_change
+from lamina.notation.chmod import ModeChange, parse_mode_change
 from lamina.ops.copying.content import Reader
-from lamina.ops.copying.draft import Draft, disk_errors
+from lamina.ops.copying.draft import LayerDraft, disk_errors
+from lamina.ops.copying.owner import Owner, find_owner
 from lamina.ops.copying.selection import Item, Match, Selection, shown
-from lamina.ops.copying.users import Owner, find_owner
 
 _INLINE_MODE = 0o644
 
@@ -63,7 +64,7 @@ def write(
     """
     owner = find_owner(op.chown, parent) if op.chown else None
     fixed = None if op.epoch is None else op.epoch * 1_000_000_000
-    with disk_errors("writing the layer"), Draft(os.fsencode(diff), parent) as draft:
+    with disk_errors("writing the layer"), LayerDraft(os.fsencode(diff), parent) as draft:
         writing = _Writing(draft, op, owner, fixed, fixed if fixed is not None else now_ns)
         for source, selection in zip(op.sources, selections, strict=True):
             match source:
@@ -81,7 +82,7 @@ def write(
 
 class _Writing:
     def __init__(
-        self, draft: Draft, op: CopyOp, owner: Owner | None, fixed: int | None, now_ns: int
+        self, draft: LayerDraft, op: CopyOp, owner: Owner | None, fixed: int | None, now_ns: int
     ) -> None:
         self._draft = draft
         self._dest = os.fsencode(op.dest)

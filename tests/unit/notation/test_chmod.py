@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamina.errors import UserError
-from lamina.ops.copying.chmod import parse_mode_change
+from lamina.notation.chmod import parse_mode_change
 
 
 @pytest.mark.parametrize(

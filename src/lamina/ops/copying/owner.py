@@ -59,11 +59,6 @@ def find_owner(text: str, tree: Tree) -> Owner:
     return Owner(uid=uid, gid=gid, unknown=tuple(unknown))
 
 
-def needs_lookup(text: str) -> bool:
-    """Whether `user[:group]` depends on what the tree says."""
-    return any(_number(part) is None for part in text.split(":", 1))
-
-
 def _number(text: str) -> int | None:
     if text in ("", "root"):
         return 0

@@ -1,6 +1,6 @@
 """The few text rules of the reference implementation that Python's own methods do not share.
 
-Which letters are spaces, how a text is quoted in a message, what counts as a boolean.
+Which letters are spaces, how a text is quoted in a message, how long it is.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ _ESCAPES = {
     '"': '\\"',
     "\\": "\\\\",
 }
-_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
-_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
 
 def is_space(letter: str) -> bool:
+    """Whether a single letter is one of `SPACES`."""
     return letter in _SPACE_SET
 
 
@@ -48,15 +47,6 @@ def _quote_letter(letter: str) -> str:
     if code < 0x20 or code == 0x7F:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def parse_bool(text: str) -> bool | None:
-    """`1`, `t`, `true` … to a bool; None if the text is none."""
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    return None
 
 
 def byte_length(text: str) -> int:

@@ -25,17 +25,18 @@ _EXECUTE: Final = 0o111
 _CLAUSE: Final = re.compile(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)\Z")
 _ACTION: Final = re.compile(r"([-+=])([rwxXstugo]*)")
 
-Change = Callable[[int, int, bool], int]
+Step = Callable[[int, int, bool], int]
 """From the old mode, the mode so far, and whether it is a directory, to the new mode."""
 
 
 class ModeChange(msgspec.Struct, frozen=True):
     """What becomes of the mode of a copied file, and what mode created parents have."""
 
-    steps: tuple[Change, ...]
+    steps: tuple[Step, ...]
     parents: int = DEFAULT_DIRECTORY
 
     def apply(self, mode: int, *, is_directory: bool) -> int:
+        """The new mode of what has `mode` in the source."""
         now = mode
         for step in self.steps:
             now = step(mode, now, is_directory)
@@ -48,18 +49,15 @@ def parse_mode_change(text: str | None) -> ModeChange:
         return ModeChange(())
     if text[0].isdigit():
         if not re.fullmatch(r"0*[0-7]{1,4}", text):
-            raise UserError(
-                f"invalid chmod parameter: '{text}'. "
-                "it should be octal string and between 0 and 07777"
-            )
+            raise _invalid(text)
         mode = int(text, 8)
         # Parents are made with the permission bits alone.
         return ModeChange((lambda _old, _now, _directory: mode,), parents=mode & 0o777)
-    steps: list[Change] = []
+    steps: list[Step] = []
     for clause in text.split(","):
         match = _CLAUSE.match(clause)
         if match is None:
-            raise UserError(f"invalid chmod parameter: '{text}'", hint="write 0755 or u=rwX,go=rX")
+            raise _invalid(text)
         who = 0
         for letter in match[1]:
             who |= _WHO[letter]
@@ -70,14 +68,21 @@ def parse_mode_change(text: str | None) -> ModeChange:
     return ModeChange(tuple(steps))
 
 
+def _invalid(text: str) -> UserError:
+    return UserError(
+        f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777",
+        hint="write 0755 or u=rwX,go=rX",
+    )
+
+
 def _is_special(who: int) -> bool:
     """Whether `s` and `t` mean something: they do not for others alone."""
     return who == 0 or bool(who & ~0o007)
 
 
-def _steps(who: int, operator: str, letters: str) -> list[Change]:
+def _steps(who: int, operator: str, letters: str) -> list[Step]:
     """The letters from left to right; a copy ends what was gathered before it."""
-    steps: list[Change] = []
+    steps: list[Step] = []
     bits = execute = 0
     cleared = False
 
@@ -106,17 +111,17 @@ def _steps(who: int, operator: str, letters: str) -> list[Change]:
     return steps
 
 
-def _setting(bits: int, *, clear: bool) -> Change:
+def _setting(bits: int, *, clear: bool) -> Step:
     if clear:
         return lambda _old, now, _directory: now & ~bits
     return lambda _old, now, _directory: now | bits
 
 
-def _executing(bits: int) -> Change:
+def _executing(bits: int) -> Step:
     return lambda old, now, directory: now | bits if directory or old & _EXECUTE else now
 
 
-def _copying(source: str, who: int, operator: str) -> Change:
+def _copying(source: str, who: int, operator: str) -> Step:
     reach = who & 0o777 or 0o777
 
     def step(_old: int, now: int, _directory: bool) -> int:

@@ -1,0 +1,41 @@
+"""What package managers need by themselves: the same command in a bare root file system."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def unpack(rootfs: Path, root: Path) -> None:
+    """A root file system with this machine's way to names of the network."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    subprocess.run(["tar", "-xpf", rootfs, "-C", root, "--exclude=./dev/*"], check=True)
+    shutil.copy("/etc/resolv.conf", root / "etc" / "resolv.conf")
+    null = root / "dev" / "null"
+    null.parent.mkdir(exist_ok=True)
+    if not null.exists():
+        os.mknod(null, 0o20666, os.makedev(1, 3))
+
+
+def give(root: Path, files: Mapping[str, Path]) -> None:
+    """Copy files or folders to places in the root file system."""
+    for place, source in files.items():
+        shutil.rmtree(root / place, ignore_errors=True)
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-aT", source, root / place], check=True)
+
+
+def timed(root: Path, script: str, *, folder: str = "/") -> float:
+    """Seconds that a shell script takes in there."""
+    command: Sequence[str | Path] = ["chroot", root, "sh", "-ec", f"cd {folder}\n{script}"]
+    os.sync()
+    started = time.monotonic()
+    subprocess.run(command, env={"PATH": PATH, "HOME": "/root"}, check=True, capture_output=True)
+    return time.monotonic() - started

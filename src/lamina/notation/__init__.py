@@ -1,0 +1,1 @@
+"""The small notations that Docker's tools share, wherever they are written."""
