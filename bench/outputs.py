@@ -32,10 +32,10 @@ def read_tree(archive: Path) -> Tree:
     tree: Tree = {}
     for layer in read_image(archive).layers:
         nodes = dict(entries(layer))
-        if any(special(path, tree) or node.kind == "hard link" for path, node in nodes.items()):
+        if any(removes(path, node, tree) for path, node in nodes.items()):
             apply(tree, layer)
         else:
-            tree |= nodes  # many times faster, and the same where nothing is replaced
+            tree |= nodes  # the same, without looking through the whole tree for every file
     return tree
 
 
@@ -59,8 +59,11 @@ def read_folder(folder: Path) -> Tree:
     return tree
 
 
-def special(path: str, tree: Tree) -> bool:
-    return path.rpartition("/")[2].startswith(WHITEOUT) or (path in tree and path != "")
+def removes(path: str, node: Node, tree: Tree) -> bool:
+    """Whether more happens to the tree than that this path is set."""
+    over_folder = path in tree and tree[path].kind == "folder" and node.kind != "folder"
+    name = path.rpartition("/")[2]
+    return over_folder or node.kind == "hard link" or name.startswith(WHITEOUT)
 
 
 def check_equal(trees: Mapping[str, Tree], *, differs: tuple[str, ...]) -> str:

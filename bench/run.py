@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +80,7 @@ GROWTH, LIMITS = "growth", "limits"
 
 def main() -> int:
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # unmounts
     with tempfile.TemporaryDirectory(prefix="lamina-bench-", dir="/var/tmp") as name:
         found = Bench(scratch=Path(name), asked=asked).run()
     asked.out.mkdir(parents=True, exist_ok=True)

@@ -56,8 +56,10 @@ class Turns:
         """
         able: list[Builder] = []
         trees: dict[str, Tree] = {}
-        missing = {}
+        missing = dict(self.scenario.without)
         for builder in builders:
+            if builder.name in missing:
+                continue
             try:
                 builder.fresh((self.base,))
                 self.build(builder)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from bench.builders import Output
 
 MIB = 1 << 20
+# `podman build` is buildah's code: where a round takes minutes, one of the two tells enough
+ONE_OF_THEM = {"podman": "slow, and the same code as buildah"}
 
 
 class Prepare(Protocol):
@@ -35,6 +37,7 @@ class Scenario:
     `target` is the ratio to the reference that is promised, `memory` the same for memory.
     `differs` are paths whose content differs from build to build (logs, caches with times in them).
     `secrets` are options of every build, by the id of the secret.
+    `without` says of builders why they are not asked.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Scenario:
     differs: tuple[str, ...] = ()
     secrets: Callable[[Path], dict[str, Path]] | None = None
     network: bool = False
+    without: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import alone
-from bench.scenarios import Scenario
+from bench.scenarios import ONE_OF_THEM, Scenario
 from tools.bases import debian_rootfs
 
 SIX = "build-essential libpq-dev libxml2-dev libxslt1-dev curl ca-certificates"
@@ -68,6 +68,7 @@ SCENARIOS = [
         target=0.5,
         differs=DIFFERS,
         network=True,
+        without=ONE_OF_THEM,
     )
     for name, cold, change, packages in VARIANTS
 ]

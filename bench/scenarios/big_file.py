@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from bench.builders import Output
-from bench.scenarios import MIB, Scenario
+from bench.scenarios import MIB, ONE_OF_THEM, Scenario
 
 TARGETS = {
     Output.STORE: (0.7, 3),
@@ -40,6 +40,7 @@ SCENARIOS = [
         target=target,
         memory=0.8 if output is Output.STORE else None,
         rounds=rounds,
+        without=ONE_OF_THEM,
     )
     for output, (target, rounds) in TARGETS.items()
 ]

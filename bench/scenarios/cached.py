@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from bench.scenarios import Scenario, write_files
+from bench.scenarios import ONE_OF_THEM, Scenario, write_files
 
 DOCKERFILE = """\
 FROM busybox
@@ -33,5 +33,6 @@ SCENARIOS = [
         target=0.25,
         memory=0.3,
         rounds=1,
+        without=ONE_OF_THEM,
     ),
 ]

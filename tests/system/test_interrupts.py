@@ -153,7 +153,7 @@ def test_during_copy(lamina: Lamina, tmp_path: Path, number: int, code: int) -> 
     assert "CANCELED" in said
     assert "Traceback" not in said
     assert left_behind(lamina.store) == []
-    assert not any((lamina.store / "work").glob("[0-9]*")), "a work directory is left"
+    assert not any((lamina.store / "making").glob("[0-9]*")), "a work directory is left"
     build_well(lamina, tmp_path)
 
 

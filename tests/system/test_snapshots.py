@@ -324,7 +324,7 @@ def test_unwanted_trees_go(snapshotter: Snapshotter, store: LayerStore) -> None:
     with snapshotter.prepare(()) as active:
         in_root(active.root, base)
     step(snapshotter, (), base)
-    assert os.listdir(f"{store.root}/work") == ["lock"]
+    assert os.listdir(f"{store.root}/making") == ["lock"]
 
 
 def test_many_layers(snapshotter: Snapshotter, store: LayerStore) -> None:
@@ -351,7 +351,7 @@ def test_many_layers(snapshotter: Snapshotter, store: LayerStore) -> None:
 def test_overlays_are_probed(store: LayerStore) -> None:
     """The probe mounts one for real where these tests run, and leaves nothing behind."""
     assert overlay_works(store)
-    assert os.listdir(f"{store.root}/work") == ["lock"]
+    assert os.listdir(f"{store.root}/making") == ["lock"]
 
 
 ORDINARY_USER = """
@@ -425,8 +425,8 @@ def test_dead_work_goes(store: LayerStore) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         with LayerStore(store.root).work():
-            assert len(os.listdir(f"{store.root}/work")) == 5
+            assert len(os.listdir(f"{store.root}/making")) == 5
         process.send_signal(signal.SIGKILL)
         process.wait()
     LayerStore(store.root).work().close()
-    assert os.listdir(f"{store.root}/work") == ["lock"]
+    assert os.listdir(f"{store.root}/making") == ["lock"]

@@ -2,6 +2,7 @@
 
 ROOT/images/    an OCI image layout: names, manifests, configurations, pulled and exported blobs
      layers/    unpacked layers and their manifests
+     making/    layers that are being made
      index.db   key → record, and what was computed from layers
      mounts/    cache mounts
      contexts/  digests of context files by their stat

@@ -38,6 +38,7 @@ class ConfigDraft(msgspec.Struct):
 
     @classmethod
     def of(cls, image: ImageConfig) -> ConfigDraft:
+        """A draft that starts as the configuration of an image."""
         config = image.config
         return cls(
             image=image,
@@ -71,6 +72,7 @@ class ConfigDraft(msgspec.Struct):
         )
 
     def freeze(self) -> ImageConfig:
+        """The configuration as it is now."""
         return replace(
             self.image,
             author=self.author,

@@ -89,6 +89,7 @@ def command_line(draft: ConfigDraft, line: c.CommandLine) -> tuple[str, ...]:
 
 
 def shell_of(draft: ConfigDraft) -> tuple[str, ...]:
+    """The command that runs a line: that of SHELL, or of the operating system."""
     default = ("cmd", "/S", "/C") if draft.image.os == "windows" else ("/bin/sh", "-c")
     return draft.shell or default
 

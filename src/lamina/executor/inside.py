@@ -2,7 +2,7 @@
 
 A hostile image may hold any symlink, and a cache mount may change under our hands: paths are
 resolved by the kernel as if the container's root were the root directory (openat2(2)), and what is
-made is made relative to a directory that is already open.
+made is made relative to a directory that is already open. `fs.paths` is for trees of our own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Looks a user up in the /etc/passwd and /etc/group of an image (passwd(5), group(5))."""
+"""Looks a user up in the /etc/passwd and /etc/group of an image (passwd(5), group(5)).
+
+The rules of USER, which are those of a process; `--chown` has its own (ops.copying.owner).
+"""
 
 from __future__ import annotations
 

@@ -207,13 +207,7 @@ class TarReader:
             self._apply(member, meta)
         if member.kind in b"123456":
             member.size = 0
-        if not (
-            0 <= member.size <= _LARGEST
-            and 0 <= member.uid < _NO_ID
-            and 0 <= member.gid < _NO_ID
-            and 0 <= device[0] < 1 << 12
-            and 0 <= device[1] < 1 << 20
-        ):
+        if not _is_sane(member):
             raise self.malformed("a number is negative or absurd")
         if abs(member.mtime_ns) > _LARGEST:
             member.mtime_ns = 0  # what Docker makes of it
@@ -342,6 +336,17 @@ class TarReader:
         self._left -= BLOCK
         member.stored -= BLOCK
         return self._take(BLOCK)
+
+
+def _is_sane(member: Member) -> bool:
+    """Whether a file of Linux can have these numbers."""
+    return (
+        0 <= member.size <= _LARGEST
+        and 0 <= member.uid < _NO_ID
+        and 0 <= member.gid < _NO_ID
+        and 0 <= member.device[0] < 1 << 12
+        and 0 <= member.device[1] < 1 << 20
+    )
 
 
 def _text(field: bytes) -> bytes:

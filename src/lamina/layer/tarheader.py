@@ -51,16 +51,9 @@ def encode_header(entry: Entry, name: bytes, mtime_ns: int) -> bytes:
         names.append(link)
         records.append(_record(b"linkpath", link))
         link = link[:_NAME]
-    uid, gid, size = entry.uid, entry.gid, entry.size
-    if uid > _SMALL_NUMBER:
-        records.append(_record(b"uid", b"%d" % uid))
-        uid = 0
-    if gid > _SMALL_NUMBER:
-        records.append(_record(b"gid", b"%d" % gid))
-        gid = 0
-    if size > _LARGE_NUMBER:
-        records.append(_record(b"size", b"%d" % size))
-        size = 0
+    uid = _fitting(b"uid", entry.uid, _SMALL_NUMBER, records)
+    gid = _fitting(b"gid", entry.gid, _SMALL_NUMBER, records)
+    size = _fitting(b"size", entry.size, _LARGE_NUMBER, records)
     seconds, fraction = divmod(mtime_ns, _SECOND)
     if fraction or not 0 <= seconds <= _LARGE_NUMBER:
         records.append(_record(b"mtime", _decimal(mtime_ns)))
@@ -100,6 +93,14 @@ def split_name(name: bytes) -> tuple[bytes, bytes] | None:
     if not 0 < cut <= _PREFIX:
         return None
     return name[cut + 1 :], name[:cut]
+
+
+def _fitting(key: bytes, number: int, largest: int, records: list[bytes]) -> int:
+    """What the field of the header holds: the number, or 0 and a record besides."""
+    if number <= largest:
+        return number
+    records.append(_record(key, b"%d" % number))
+    return 0
 
 
 def _record(key: bytes, value: bytes) -> bytes:

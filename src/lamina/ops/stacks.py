@@ -20,7 +20,6 @@ from lamina.errors import HostError
 from lamina.fs.lock import locked
 from lamina.layer.entry import Manifest
 from lamina.layer.stack import Layer, Stack
-from lamina.layer.unpack import MalformedLayer, unpack
 from lamina.oci.digest import Digest, digest_from, encoded
 from lamina.snapshot.store import LayerStore
 from lamina.snapshot.view import View
@@ -101,6 +100,8 @@ class Stacks(msgspec.Struct):
         return list(seen.values())
 
     def _unpack(self, layer: Layer) -> None:
+        from lamina.layer.unpack import MalformedLayer, unpack
+
         assert layer.blob is not None
         with locked(f"{self.locks}/{encoded(layer.id)}"):
             if self.layers.has(layer.id):

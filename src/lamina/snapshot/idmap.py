@@ -13,6 +13,8 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 class IdMaps(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids that this process can give to files."""
+
     users: Ranges
     groups: Ranges
 
@@ -22,13 +24,16 @@ class IdMaps(msgspec.Struct, frozen=True, kw_only=True):
         return _is_complete(self.users) and _is_complete(self.groups)
 
     def has_user(self, uid: int) -> bool:
+        """Whether a file can be this user's."""
         return any(first <= uid < first + count for first, count in self.users)
 
     def has_group(self, gid: int) -> bool:
+        """Whether a file can be this group's."""
         return any(first <= gid < first + count for first, count in self.groups)
 
 
 def read_id_maps() -> IdMaps:
+    """Those of this process."""
     return IdMaps(users=_read("/proc/self/uid_map"), groups=_read("/proc/self/gid_map"))
 
 

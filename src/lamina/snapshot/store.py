@@ -2,7 +2,7 @@
 
     <root>/layers/<name>/diff/      the layer in overlay form
     <root>/layers/<name>/manifest   "lamina layer 1\\n", 32 bytes of the id, the entries in msgpack
-    <root>/work/<unique>/{diff,work}    what is being made, with <unique>.lock held by its maker
+    <root>/making/<unique>/{diff,work}    what is being made, with <unique>.lock held by its maker
 
 A layer appears by one rename, whole, and never changes. `name` are the first 132 bits of the id in
 22 characters: a kernel without `lowerdir+` must fit the names of 127 layers into one page.
@@ -65,7 +65,7 @@ class LayerStore:
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
         self._layers = f"{self.root}/layers"
-        self._works = f"{self.root}/work"
+        self._works = f"{self.root}/making"
         self._ready = False
         self._guard = threading.Lock()
         self._kept: dict[Digest, Manifest] = {}

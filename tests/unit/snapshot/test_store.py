@@ -44,7 +44,7 @@ def test_first_one_wins(store: LayerStore) -> None:
     time = os.stat(f"{store.diff_dir(first)}/file").st_mtime_ns
     assert add(store, "same") == first
     assert os.stat(f"{store.diff_dir(first)}/file").st_mtime_ns == time
-    assert os.listdir(f"{store.root}/work") == ["lock"]
+    assert os.listdir(f"{store.root}/making") == ["lock"]
 
 
 def test_pulled_layers_have_the_diff_id(store: LayerStore) -> None:
@@ -68,7 +68,7 @@ def test_removed_layer(store: LayerStore) -> None:
     store.remove(layer)
     store.remove(layer)
     assert not store.has(layer)
-    assert os.listdir(f"{store.root}/work") == ["lock"]
+    assert os.listdir(f"{store.root}/making") == ["lock"]
     with pytest.raises(HostError, match="gone"):
         store.manifest(layer)
     assert add(store, "x") == layer
@@ -108,7 +108,7 @@ def test_failure_leaves_nothing(store: LayerStore) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert os.listdir(f"{store.root}/work") == ["lock"]
+    assert os.listdir(f"{store.root}/making") == ["lock"]
     assert list(store.ids()) == []
 
 

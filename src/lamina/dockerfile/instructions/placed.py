@@ -10,6 +10,8 @@ from lamina.source import Span
 
 
 class Common(TypedDict):
+    """The fields that every typed instruction has."""
+
     span: Span
     original: str
     keyword: str

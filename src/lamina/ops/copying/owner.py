@@ -2,7 +2,8 @@
 
 The rules of `--chown`: a number is never looked up; a user's number alone stands for the group too;
 the group of a name is that of its line in /etc/passwd. A name that is not there counts as 0, as
-BuildKit has it (its documentation says otherwise), which deserves a warning: `unknown`.
+BuildKit has it (its documentation says otherwise), which deserves a warning: `unknown`. USER has
+other rules (executor.users): a name that is not there is an error, a number has a row and groups.
 See passwd(5), group(5), and "COPY --chown" in the Dockerfile reference.
 """
 
