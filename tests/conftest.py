@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.bases import write_layout
 from tests.support.buildah import Buildah, release, working_buildah
@@ -18,6 +20,16 @@ from tools.bases import busybox_rootfs
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes name no test: workers that compress the same archive need not get the same bytes."""
     return argname if isinstance(val, bytes) else None
+
+
+# A busy machine is no failure, and CI must not fail on one run in a thousand.
+settings.register_profile(
+    "lamina",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("lamina")
 
 
 @pytest.fixture(scope="session")

@@ -18,23 +18,20 @@ from lamina.control import wiring
 from lamina.control.bases import ImageBases, familiar
 from lamina.control.dating import SourceTimes
 from lamina.control.inputs import Inputs, open_inputs
+from lamina.control.outcome import dated, outcome
 from lamina.control.privileges import become_root
 from lamina.control.request import BuildOutcome, BuildRequest, OutputRequest
 from lamina.control.store import KeyLocks, Store, new_log_folder, open_store
 from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import Lowered, LoweringRequest
-from lamina.errors import HostError
 from lamina.executor.spec import Executor, InteractiveExecutor
 from lamina.exporter.annotations import parse_flags
 from lamina.exporter.blobs import LayerBlobs
-from lamina.exporter.image import BuiltImage, rfc3339_precise
-from lamina.exporter.metadata import image_id, metadata
+from lamina.exporter.image import BuiltImage
 from lamina.exporter.port import ExportContext, Exporter, ExportResult
-from lamina.fs.publish import publish_file
 from lamina.graph.ops import Limits
 from lamina.graph.vertex import Vertex
 from lamina.layer.stack import Stack
-from lamina.oci.config import ImageConfig
 from lamina.oci.digest import Digest, digest_from
 from lamina.oci.platform import Platform, host_platform, parse_platform
 from lamina.ops.copying.select import SourceNotFound
@@ -74,7 +71,7 @@ def run_build(
         recorder.build_finished(told or type(error).__name__)
         raise
     recorder.build_finished()
-    return _outcome(request, results, name, build.logs)
+    return outcome(request, results, name, build.logs)
 
 
 def _outputs(request: BuildRequest) -> tuple[OutputRequest, ...]:
@@ -285,12 +282,11 @@ class _Build(msgspec.Struct):
         )
 
     def _image(self, lowered: Lowered, stack: Stack) -> BuiltImage:
-        base = sum(entry.created is not None for entry in lowered.config.history or ())
         return BuiltImage(
             platform=lowered.platform,
-            config=_dated(lowered.config, self._made(stack)),
+            config=dated(lowered.config, self._made(stack)),
             stack=stack,
-            base_history=base if lowered.epoch is None else 0,
+            base_history=lowered.base_history,
         )
 
     def _made(self, stack: Stack) -> float | None:
@@ -330,38 +326,3 @@ def _context_name(name: str) -> str:
     """`name` or `name::platform`, the name in its familiar form."""
     image, separator, platform = name.partition("::")
     return f"{familiar(image)}{separator}{platform}"
-
-
-def _dated(config: ImageConfig, made: float | None) -> ImageConfig:
-    """The configuration with a time of its own, and its history with it."""
-    if made is None:
-        latest = next((e.created for e in reversed(config.history or ()) if e.created), None)
-        created = latest or rfc3339_precise(datetime.datetime.now(datetime.UTC).timestamp())
-    else:
-        created = rfc3339_precise(made)
-    history = tuple(
-        entry if entry.created else replace(entry, created=created)
-        for entry in config.history or ()
-    )
-    return replace(config, created=created, history=history)
-
-
-def _outcome(
-    request: BuildRequest, results: Sequence[ExportResult], name: str, logs: str
-) -> BuildOutcome:
-    """Write --iidfile and --metadata-file, and tell what was made."""
-    best = next((r for r in results if r.digest is not None), results[0])
-    facts = metadata(best, build_ref=f"default/default/{name}")
-    image = image_id(best)
-    if request.iidfile is not None:
-        _write(request.iidfile, (image or "").encode())
-    if request.metadata_file is not None:
-        _write(request.metadata_file, msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
-    return BuildOutcome(image_id=image, digest=best.digest, metadata=facts, logs=logs)
-
-
-def _write(path: str, data: bytes) -> None:
-    try:
-        publish_file(path, data)
-    except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror}") from error

@@ -330,6 +330,7 @@ class _Lowering:
             config=config,
             platform=platform,
             epoch=self.epoch,
+            base_history=len(target.base_image.history or ()) if target.base_image else 0,
             warnings=self.warnings,
         )
 

@@ -42,11 +42,13 @@ class LoweringRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Lowered(msgspec.Struct, frozen=True, kw_only=True):
     """One image to be: its files are what `vertex` gives, everything else is `config`.
 
-    `epoch` is the build's SOURCE_DATE_EPOCH, where one was given. `warnings` are about the text.
+    `epoch` is the build's SOURCE_DATE_EPOCH, where one was given. `base_history` is how many
+    entries of the history are the base image's. `warnings` are about the text.
     """
 
     vertex: Vertex
     config: ImageConfig
     platform: Platform
     epoch: int | None
+    base_history: int = 0
     warnings: tuple[ParseWarning, ...] = ()
