@@ -56,6 +56,7 @@ TEST = (
     Need("attr", "getfattr", "no test of extended attributes"),
     Need("acl", "getfacl", "no test of access control lists"),
     Need("libcap2-bin", "getcap", "no test of file capabilities"),
+    Need("strace", "strace", "system calls are not counted"),
     Need("zstd", "zstd", "no test of zstd archives"),
     Need("xz-utils", "xz", "no test of xz archives"),
     Need("bzip2", "bzip2", "no test of bzip2 archives"),

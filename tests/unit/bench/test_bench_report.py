@@ -9,9 +9,9 @@ import pytest
 from bench.chart import to_svg
 from bench.growth import Curve, slope
 from bench.measure import CommandFailed, Cost, measure
-from bench.outputs import OutputsDiffer, check_equal
+from bench.outputs import OutputsDiffer, check_equal, lay_over
 from bench.report import Report, Result, to_json, to_markdown
-from tests.support.images import Node
+from tests.support.images import Node, Tree
 
 
 def cost(seconds: float, memory: int = 1 << 20) -> Cost:
@@ -83,6 +83,16 @@ def test_different_outputs_are_refused() -> None:
     with pytest.raises(OutputsDiffer, match="log"):
         check_equal({"lamina": ours, "buildah": theirs}, differs=())
     assert check_equal({"lamina": ours, "buildah": theirs}, differs=("log",)).startswith("sha256:")
+
+
+def test_layers_are_laid_over_each_other() -> None:
+    """Whiteouts take away only what lies below their layer; a file replaces a whole folder."""
+    folder = Node(kind="folder", mode=0o755, owner=(0, 0))
+    tree: Tree = {"a": folder, "a/old": file("1"), "b": folder, "b/c": file("2"), "d": file("3")}
+    link = Node(kind="hard link", mode=0, owner=(0, 0), link="a/new")
+    layer = [("a/new", file("4")), ("a/.wh..wh..opq", file("")), ("b", file("5"))]
+    lay_over(tree, [*layer, (".wh.d", file("")), ("e", link)])
+    assert tree == {"a": folder, "a/new": file("4"), "b": file("5"), "e": file("4")}
 
 
 def test_measured_command() -> None:
