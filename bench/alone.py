@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.measure import CommandFailed
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -18,10 +20,11 @@ def unpack(rootfs: Path, root: Path) -> None:
     root.mkdir()
     subprocess.run(["tar", "-xpf", rootfs, "-C", root, "--exclude=./dev/*"], check=True)
     shutil.copy("/etc/resolv.conf", root / "etc" / "resolv.conf")
-    null = root / "dev" / "null"
-    null.parent.mkdir(exist_ok=True)
-    if not null.exists():
-        os.mknod(null, 0o20666, os.makedev(1, 3))
+    for name in ("null", "urandom"):
+        device = root / "dev" / name
+        device.unlink(missing_ok=True)
+        os.mknod(device, 0o20666, os.stat(f"/dev/{name}").st_rdev)
+        device.chmod(0o666)  # whatever the umask
 
 
 def give(root: Path, files: Mapping[str, Path]) -> None:
@@ -37,5 +40,15 @@ def timed(root: Path, script: str, *, folder: str = "/") -> float:
     command: Sequence[str | Path] = ["chroot", root, "sh", "-ec", f"cd {folder}\n{script}"]
     os.sync()
     started = time.monotonic()
-    subprocess.run(command, env={"PATH": PATH, "HOME": "/root"}, check=True, capture_output=True)
-    return time.monotonic() - started
+    done = subprocess.run(
+        command,
+        env={"PATH": PATH, "HOME": "/root"},
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    seconds = time.monotonic() - started
+    if done.returncode != 0:
+        said = done.stdout.decode(errors="replace")[-2000:]
+        raise CommandFailed(f"{script}: exit code {done.returncode}\n{said}")
+    return seconds

@@ -81,16 +81,14 @@ def to_json(report: Report) -> str:
 def to_markdown(report: Report) -> str:
     names = [*report.builders]
     parts = [
-        times_table(report.results, names),
-        costs_table(report.results, names),
+        *([times_table(report.results, names)] if report.results else ()),
+        *([costs_table(report.results, names)] if report.results else ()),
+        *([limits_table(report.limits, report.results)] if report.limits else ()),
+        *([curves_table(report.curves)] if report.curves else ()),
         listing("Cannot run here", report.absent),
         listing("Builders", report.builders),
         listing("Machine", report.machine),
     ]
-    if report.limits:
-        parts.insert(2, limits_table(report.limits, report.results))
-    if report.curves:
-        parts.insert(2, curves_table(report.curves))
     return "\n".join(part for part in parts if part)
 
 

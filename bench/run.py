@@ -156,7 +156,7 @@ class Bench:
         if self.asked.only not in LIMITS:
             return []
         with fresh_disk(self.scratch) as disk:
-            return measure_limits(disk, sys.executable, self.asked.rounds)
+            return measure_limits(disk, sys.executable, min(self.asked.rounds, 3))
 
     def curves(self, builder: Builder, base: Base) -> list[growth.Curve]:
         if self.asked.only not in GROWTH:

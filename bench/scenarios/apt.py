@@ -18,7 +18,9 @@ echo 'Binary::apt::APT::Keep-Downloaded-Packages "true";' >/etc/apt/apt.conf.d/k
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends"
 CACHES = ("var/cache/apt", "var/lib/apt")
 # apt, dpkg and the linker write times into these
-DIFFERS = ("var/log", "var/cache", "var/lib/apt", "var/lib/dpkg", "etc/ld.so.cache", "etc/ssl")
+TIMES = ("var/log", "var/cache", "var/lib/apt", "var/lib/dpkg", "etc/ld.so.cache", "etc/ssl")
+# buildah 1.28 writes a whiteout for this folder, which no step touches
+LOST_BY_BUILDAH = ("usr/lib/apt",)
 
 
 def write(context: Path, /, *, packages: str = SIX, mark: int = 0) -> None:
@@ -66,7 +68,7 @@ SCENARIOS = [
         rounds=1,
         work=partial(by_itself, warm=not cold, packages=packages),
         target=0.5,
-        differs=DIFFERS,
+        differs=(*TIMES, *LOST_BY_BUILDAH),
         network=True,
         without=ONE_OF_THEM,
     )

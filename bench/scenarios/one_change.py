@@ -18,5 +18,6 @@ SCENARIOS = [
         prepare=partial(cached.prepare, files=10_000),
         change=change,
         target=0.3,
+        rounds=3,
     )
 ]
