@@ -6,11 +6,32 @@ import sys
 
 TYPE_CHECKING = False  # as typing's, whose import is most of what `--version` would cost
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from lamina.cli.command import Session
     from lamina.errors import LaminaError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+
+def start() -> NoReturn:
+    """The process `lamina`. A cached build takes a tenth of a second, and two tricks save a part.
+
+    Nothing that is imported is garbage, so none is looked for before the work begins; and the end
+    does not take the interpreter to pieces, for nothing is left to be written by then.
+    """
+    import gc
+    import os
+
+    gc.disable()
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or BROKEN_PIPE
+    os._exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -130,7 +130,13 @@ class LayerBlobs:
             descriptor = self.plain(layer)
             return LayerBlob(descriptor=descriptor, diff_id=descriptor.digest)
 
+        if all(self._is_known(layer) for layer in stack):  # nothing to compute, so no threads
+            return tuple(map(reference, stack))
         return self._each(stack, reference)
+
+    def _is_known(self, layer: Layer) -> bool:
+        made = self._made(layer)
+        return made is None or self._index.blob(made, _PLAIN) is not None
 
     def missing(self, stack: Stack, form: LayerForm) -> int:
         """About how many bytes `ensure` will have to read, plain or compressed as they come."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SUFFIX = re.compile(r"(?:([kmgtp])(?:i?b)?|b)?")
@@ -48,6 +47,8 @@ def parse_duration(text: str) -> int:
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if rest == "0":
         return 0
+    from fractions import Fraction
+
     total = 0
     while rest or not total:
         match = _PART.match(rest)
