@@ -38,7 +38,7 @@ test-tools: setup-test ## cache mounts with the real package managers of eight l
 conformance: setup-test ## BuildKit's own cases, from the folder named by LAMINA_CONFORMANCE
 	$(PYTEST) tests/conformance $(ARGS)
 
-bench: setup-test ## Lamina beside buildah: ratios, medians, peak memory
+bench: setup-test ## Lamina beside the other builders of the machine: ratios, medians, peak memory
 	@$(BIN)/python -m bench.run $(ARGS)
 
 format: setup-check ## let ruff lay out and mend the code
