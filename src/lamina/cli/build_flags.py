@@ -84,7 +84,10 @@ def build_options() -> list[click.Parameter]:
     ]
     switches = [click.Option(_names(name), is_flag=True, help=text) for name, text in SWITCHES]
     jobs = click.Option(
-        ["--jobs"], type=int, metavar="N", help="Steps to run at once (default: one a CPU)"
+        ["--jobs"],
+        type=int,
+        metavar="N",
+        help="Steps to run at once (default: the CPUs, at least 4)",
     )
     shown = sorted([*several, *single, *switches, jobs], key=lambda option: option.opts[-1])
     return [*shown, *_looked_at(), *_hidden(), click.Argument(["context"], nargs=-1)]

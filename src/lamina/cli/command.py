@@ -145,10 +145,26 @@ def group() -> click.Group:
         help="Builds container images from Dockerfiles, without a daemon.",
         params=[
             *global_flags(),
-            click.Option(["--version"], is_flag=True, help="Show the version and exit"),
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_show_version,
+                help="Show the version and exit",
+            ),
         ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """`--version` among other flags; alone it is answered before anything is imported."""
+    if wanted:
+        from lamina import __version__
+
+        click.echo(f"lamina {__version__}")
+        context.exit()
 
 
 def global_flags() -> list[click.Parameter]:

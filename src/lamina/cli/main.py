@@ -14,12 +14,12 @@ BROKEN_PIPE = 141
 
 
 def start() -> int:
-    """The process `lamina`. Nothing that is imported is garbage, so none is looked for meanwhile:
+    """The process `lamina`. Nothing that is imported is garbage, so it is looked for less often:
     that is a part of the tenth of a second which a cached build takes.
     """
     import gc
 
-    gc.disable()
+    gc.set_threshold(100_000)
     return main()
 
 

@@ -56,6 +56,14 @@ def test_the_version_needs_next_to_no_imports() -> None:
     assert modules == "__future__ lamina lamina.cli lamina.cli.main"
 
 
+def test_the_version_is_told_behind_other_flags() -> None:
+    """No command is missed where only the version is asked for."""
+    code = "from lamina.cli.main import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", code, "--root", "/nowhere", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"lamina {__version__}\n")
+
+
 def test_a_command_imports_what_it_uses() -> None:
     """Neither the terminal's library nor another command's file is imported to parse a build."""
     code = "import sys; from lamina.cli.main import main; main(['build']); print(*sys.modules)"

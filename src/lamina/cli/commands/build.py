@@ -43,13 +43,8 @@ def run(session: Session, flags: Mapping[str, object]) -> int:
 
 def build(request: BuildRequest, session: Session, mode: Mode) -> BuildOutcome:
     """Run the build under its progress."""
-    import gc
-
     from lamina.control.build import run_build
 
-    # All that was imported stays (see cli.main.start): what the build makes is looked through.
-    gc.freeze()
-    gc.enable()
     progress = open_progress(mode, stderr=session.stderr, environ=session.environ)
     try:
         return run_build(
