@@ -1,0 +1,1 @@
+"""External caches: one file a backend, and the documents that all of them hold."""
