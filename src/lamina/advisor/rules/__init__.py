@@ -1,0 +1,1 @@
+"""One file a rule; each docstring is the documentation and the test (`lamina.advisor.rule`)."""
