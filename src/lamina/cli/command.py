@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, Protocol, cast
 
 import click
@@ -18,10 +18,16 @@ from lamina.notation.suggest import nearest
 
 SUMMARIES: Mapping[str, str] = {
     "build": "Build an image from a Dockerfile",
+    "context": "Show what goes to a build, and why",
     "images": "List the images in the local store",
     "import": "Make an image from an archive of a root file system",
+    "login": "Log in to a registry",
+    "logout": "Forget the login at a registry",
+    "pull": "Bring an image from its registry into the local store",
+    "push": "Push images of the local store to their registries",
     "rmi": "Remove images from the local store",
     "run": "Run a command in a container",
+    "tag": "Give an image of the local store one more name",
     "version": "Show the version",
 }
 
@@ -54,16 +60,20 @@ class Command(click.Command):
         params: list[click.Parameter],
         run: Callable[[Session, Mapping[str, object]], int],
         usage: str,
+        summary: str = "",
         epilog: str | None = None,
         intermixed: bool = True,
     ) -> None:
-        """`intermixed` False: what follows the first argument is no flag of ours."""
+        """`summary` is for commands of a group; `intermixed` False: what follows the first
+        argument is no flag of ours.
+        """
+        summary = summary or SUMMARIES[name]
         super().__init__(
             name,
             params=[*params, *global_flags()],
             callback=self._called,
-            help=SUMMARIES[name] + ".",
-            short_help=SUMMARIES[name],
+            help=summary + ".",
+            short_help=summary,
             epilog=epilog,
             options_metavar=usage,
             context_settings={
@@ -110,8 +120,46 @@ def without_bool_values(args: list[str], params: list[click.Parameter]) -> list[
     return out
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A command with commands of its own (`lamina history ls`), which are all in its file."""
+
+    def __init__(self, name: str, *, commands: Sequence[Command]) -> None:
+        super().__init__(
+            name,
+            commands={command.name or "": command for command in commands},
+            help=SUMMARIES[name] + ".",
+            short_help=SUMMARIES[name],
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        name = args[0]
+        if name not in known and not name.startswith("-"):
+            near = nearest(name, known)
+            hint = f"did you mean {near}?" if near else f"commands: {', '.join(known)}"
+            raise UsageError(f"unknown command {name!r}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, (c and c.short_help) or "") for name, c in commands])
+
+
+class LazyGroup(Group):
     """`lamina` itself: a command's file is imported when the command is used."""
+
+    def __init__(self, name: str, *, params: list[click.Parameter], summary: str) -> None:
+        click.Group.__init__(
+            self,
+            name,
+            params=params,
+            help=summary,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(SUMMARIES)
@@ -127,22 +175,12 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in SUMMARIES and not name.startswith("-"):
-            near = nearest(name, SUMMARIES)
-            hint = f"did you mean {near}?" if near else f"commands: {', '.join(SUMMARIES)}"
-            raise UsageError(f"unknown command {name!r}", hint=hint)
-        return super().resolve_command(ctx, args)
-
 
 def group() -> click.Group:
     """The command `lamina`."""
     return LazyGroup(
         "lamina",
-        help="Builds container images from Dockerfiles, without a daemon.",
+        summary="Builds container images from Dockerfiles, without a daemon.",
         params=[
             *global_flags(),
             click.Option(
@@ -154,7 +192,6 @@ def group() -> click.Group:
                 help="Show the version and exit",
             ),
         ],
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
 
 

@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -212,6 +212,10 @@ class ContextTree:
                 return listing.hidden[part]
             here = b"/".join((entry.path, part)).lstrip(b"/")
         return None
+
+    def hidden(self, path: bytes) -> Mapping[bytes, int]:
+        """The names in a directory that the ignore file keeps out, and the lines that say so."""
+        return self._list(path).hidden
 
     # Listing
 

@@ -25,10 +25,11 @@ _MAX_DOCKERFILE = 16 * 1024 * 1024
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """`locus` says which Dockerfile this is, for the cache."""
+    """`locus` says which Dockerfile this is, for the cache. `ignore` is the ignore file, if any."""
 
     dockerfile: SourceFile
     locus: str
+    ignore: SourceFile | None
     context: ContextTree
     trees: Mapping[str, ContextTree]
 
@@ -53,6 +54,7 @@ def open_inputs(
         yield Inputs(
             dockerfile=dockerfile,
             locus=f"{place.name}:{dockerfile.name}",
+            ignore=None if place.received else ignore,
             context=context,
             trees=trees,
         )

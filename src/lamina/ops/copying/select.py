@@ -65,6 +65,11 @@ def select(
     return Selection(source, tree, tuple(selecting.matches()))
 
 
+def select_paths(tree: Tree, source: TreeSource, exclude: Sequence[str] = ()) -> Iterator[bytes]:
+    """The paths in `tree` that `select` would take, without looking into a file."""
+    return _Selecting(tree, source, exclude, source.path).paths()
+
+
 class _Selecting:
     def __init__(self, tree: Tree, source: TreeSource, exclude: Sequence[str], name: str) -> None:
         self._tree = tree
@@ -80,6 +85,13 @@ class _Selecting:
             if not any(i.entry.path.startswith(wanted) for m in matches for i in m.items):
                 raise self._not_found(wanted)
         return matches
+
+    def paths(self) -> Iterator[bytes]:
+        for _, entry in self._named():
+            if entry.kind is not Kind.DIRECTORY:
+                yield entry.path
+                continue
+            yield from (item.entry.path for item in self._below(entry))
 
     def _named(self) -> Iterator[tuple[bytes, Entry]]:
         """The paths that the source names, and where they lead."""
