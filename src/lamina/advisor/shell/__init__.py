@@ -1,0 +1,1 @@
+"""Shell commands inside RUN, understood by a real parser of shell."""
