@@ -116,7 +116,7 @@ def _parser() -> Parser:
 
 _SEQUENCES = ("program", "list")
 _BETWEEN = ("&&", "||", ";", "&", "\n")
-_TEXT = ("word", "number", "extglob_pattern", "regex")
+_HEREDOC = ("heredoc_start", "heredoc_body", "heredoc_end", "file_redirect")
 
 
 class _Reading:
@@ -175,11 +175,17 @@ class _Reading:
 
     def _redirected(self, node: Node, inside: tuple[str, ...]) -> Iterator[Invocation]:
         body, *rest = node.children
-        redirects = tuple(self._raw(child) for child in rest if child.is_named)
+        redirects = tuple(self._raw(child).partition("\n")[0] for child in rest if child.is_named)
         if body.type == "command":
             yield self._invocation(body, inside, redirects)
         else:
             yield from self._invocations(body, inside)
+        for child in rest:
+            # What follows a heredoc's name on its line is a part of the heredoc in this grammar.
+            if child.type == "heredoc_redirect":
+                for part in child.children:
+                    if part.type not in _HEREDOC and part.is_named:
+                        yield from self._invocations(part, inside)
 
     def _invocation(
         self, node: Node, inside: tuple[str, ...], redirects: tuple[str, ...]
