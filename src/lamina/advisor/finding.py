@@ -28,7 +28,7 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class NewFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is to be made, by its path from the project's root (`.dockerignore`)."""
+    """A file that is to be made: an ignore file, by its path in the context."""
 
     path: str
     text: str

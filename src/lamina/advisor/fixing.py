@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from lamina.advisor.checking import Report, check_project
-from lamina.advisor.finding import Edit, Finding, Fix, NewFile, changed
-from lamina.advisor.project import Context, Project
-from lamina.advisor.reading import read_dockerfile
+from lamina.advisor.finding import Finding, Fix, NewFile, changed
+from lamina.advisor.project import Project, Read, Sources
 from lamina.advisor.rule import Rule
 from lamina.source import SourceFile
 
@@ -25,39 +23,43 @@ _MOST_ROUNDS = 100
 class Fixed(msgspec.Struct, frozen=True, kw_only=True):
     """A project after its fixes: what was done, and what is left to say about it.
 
-    `files` are those that changed, by their names; `new` those that were made.
+    `changes` are the files that changed, before and after; `new` those that were made.
     """
 
     project: Project
     applied: tuple[Finding, ...]
-    files: tuple[SourceFile, ...]
+    changes: tuple[tuple[SourceFile, SourceFile], ...]
     new: tuple[NewFile, ...]
     left: Report
 
 
-def fix_project(project: Project, rules: Sequence[Rule], *, unsafe: bool) -> Fixed:
+def fix_project(
+    sources: Sources, rules: Sequence[Rule], *, read: Read, unsafe: bool = False
+) -> Fixed:
     """Applies every safe fix, and every other one with `unsafe`."""
-    before = {source.name: source for source in _sources(project)}
-    seen = {_texts(project)}
+    texts, seen = sources, {sources}
     applied: list[Finding] = []
     new: list[NewFile] = []
+    project = read(texts)
     report = check_project(project, rules)
     for _ in range(_MOST_ROUNDS):
         chosen = _compatible(report.findings, unsafe=unsafe)
-        after = _apply(project, [one.fix for one in chosen if one.fix is not None])
-        if not chosen or _texts(after) in seen:
+        fixes = [one.fix for one in chosen if one.fix is not None]
+        texts = _edited(texts, fixes)
+        if not chosen or texts in seen:
             break
-        seen.add(_texts(after))
+        seen.add(texts)
         applied += chosen
-        new += (file for one in chosen if one.fix for file in one.fix.files)
-        project, report = after, check_project(after, rules)
-    changed_files = tuple(
-        source for source in _sources(project) if before.get(source.name, source) != source
-    )
+        new += (file for fix in fixes for file in fix.files)
+        project = read(texts)
+        report = check_project(project, rules)
+    after = {source.name: source for source in project.sources.all()}
     return Fixed(
         project=project,
         applied=tuple(applied),
-        files=changed_files,
+        changes=tuple(
+            (source, after[source.name]) for source in sources.all() if after[source.name] != source
+        ),
         new=tuple(new),
         left=report,
     )
@@ -87,39 +89,16 @@ def _places(fix: Fix) -> set[tuple[str, int]]:
     return lines | {(file.path, 0) for file in fix.files}
 
 
-def _apply(project: Project, fixes: Sequence[Fix]) -> Project:
-    edits = tuple(edit for fix in fixes for edit in fix.edits)
-    new = [file for fix in fixes for file in fix.files]
-    return replace(
-        project,
-        dockerfile=read_dockerfile(_edited(project.dockerfile.source, edits)),
-        workflows=tuple(_edited(source, edits) for source in project.workflows),
-        context=_with_files(project.context, edits, new),
+def _edited(sources: Sources, fixes: Sequence[Fix]) -> Sources:
+    edits = [edit for fix in fixes for edit in fix.edits]
+
+    def after(source: SourceFile) -> SourceFile:
+        return changed(source, tuple(edit for edit in edits if edit.span.file == source))
+
+    made = [file for fix in fixes for file in fix.files]
+    ignore = SourceFile(made[0].path, made[0].text) if made else sources.ignore
+    return Sources(
+        dockerfile=after(sources.dockerfile),
+        ignore=after(ignore) if ignore is not None else None,
+        workflows=tuple(map(after, sources.workflows)),
     )
-
-
-def _edited(source: SourceFile, edits: Sequence[Edit]) -> SourceFile:
-    return changed(source, tuple(edit for edit in edits if edit.span.file == source))
-
-
-def _with_files(
-    context: Context | None, edits: Sequence[Edit], new: Sequence[NewFile]
-) -> Context | None:
-    if context is None:
-        return None
-    ignore = context.ignore_file
-    if ignore is not None:
-        ignore = _edited(ignore, edits)
-    made = next((file for file in new if file.path == context.ignore_name), None)
-    if made is not None:
-        ignore = SourceFile(made.path, made.text)
-    return replace(context, ignore_file=ignore)
-
-
-def _sources(project: Project) -> list[SourceFile]:
-    ignore = project.context.ignore_file if project.context is not None else None
-    return [project.dockerfile.source, *project.workflows, *([ignore] if ignore else [])]
-
-
-def _texts(project: Project) -> tuple[str, ...]:
-    return tuple(source.text for source in _sources(project))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from lamina.context.survey import Survey
 from lamina.dockerfile.instructions.commands import ArgCommand, Command, Stage
 from lamina.dockerfile.syntax import Instruction, Syntax
 from lamina.errors import LaminaError
@@ -32,36 +33,32 @@ class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
         return self.nodes[command.span.start]
 
 
-class ContextFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the build context, or one that an ignore file keeps out of it.
-
-    `path` is relative, with slashes; `size` in bytes. `ignored_by` is the rule that keeps it out.
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """The texts of a project, which fixes change. `ignore` is its ignore file, None where there is
+    none; `workflows` are files that call builders: of continuous integration, compose and bake.
     """
 
-    path: str
-    size: int
-    ignored_by: str = ""
+    dockerfile: SourceFile
+    ignore: SourceFile | None = None
+    workflows: tuple[SourceFile, ...] = ()
 
-
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """A build context. `ignore_file` is None where there is none. `complete` is false where it was
-    too large to be listed whole.
-    """
-
-    files: tuple[ContextFile, ...]
-    ignore_file: SourceFile | None = None
-    ignore_name: str = ".dockerignore"
-    complete: bool = True
+    def all(self) -> tuple[SourceFile, ...]:
+        """Every file there is."""
+        return (self.dockerfile, *self.workflows, *((self.ignore,) if self.ignore else ()))
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """A Dockerfile and what is known around it; what is None is not known, and no rule guesses.
 
-    `workflows` are files that call builders: of continuous integration, compose and bake. `bases`
-    holds configurations of base images that are at hand, by their names.
+    `sources` holds the Dockerfile's text, too. `bases` are configurations of base images that are
+    at hand, by their names.
     """
 
     dockerfile: Dockerfile
-    context: Context | None = None
-    workflows: tuple[SourceFile, ...] = ()
+    sources: Sources
+    context: Survey | None = None
     bases: Mapping[str, ImageConfig] = msgspec.field(default_factory=dict)
+
+
+Read = Callable[[Sources], Project]
+"""Looks at a project anew, with texts that need not be on disk."""

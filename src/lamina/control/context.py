@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from lamina.context.survey import Hidden, Kept, PathReason, Survey, Use
 from lamina.context.tree import ContextTree
-from lamina.control.inputs import Inputs, open_inputs
+from lamina.control.inputs import open_inputs
 from lamina.control.request import BuildRequest
 from lamina.control.store import open_store
 from lamina.dockerfile.base import Base
@@ -24,7 +24,7 @@ from lamina.dockerfile.request import LoweringRequest
 from lamina.errors import UserError
 from lamina.graph.ops import CopyOp, HttpOp, LocalOp, ScratchOp, TreeSource
 from lamina.graph.vertex import Vertex
-from lamina.layer.entry import Entry, Kind
+from lamina.layer.entry import Kind
 from lamina.notation.suggest import nearest
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform, host_platform
@@ -39,7 +39,7 @@ def survey_context(
     """Looks at a context as a build would. Raises UserError, HostError."""
     store = open_store(root)
     with open_inputs(request, store, stdin, environ) as inputs:
-        return survey(inputs, request.build_args)
+        return survey(inputs.context, inputs.dockerfile, inputs.ignore, request.build_args)
 
 
 def why_path(found: Survey, path: str, *, directory: str) -> PathReason:
@@ -82,33 +82,48 @@ def _inside(path: str, directory: str) -> str:
     return next(there, inside[0])
 
 
-def survey(inputs: Inputs, build_args: Mapping[str, str]) -> Survey:
-    """The same of a context that is open."""
+class TooManyFiles(UserError):
+    """A context that nobody wants to see listed."""
+
+
+def survey(
+    tree: ContextTree,
+    dockerfile: SourceFile,
+    ignore: SourceFile | None,
+    build_args: Mapping[str, str] | None = None,
+    *,
+    most: int = 10_000_000,
+) -> Survey:
+    """The same of a context that is open. Raises TooManyFiles above `most` of them, UserError for
+    a Dockerfile that cannot be understood.
+    """
     kept: list[Kept] = []
-    hidden: list[Hidden] = []
-    for entry in (None, *inputs.context.walk(b"")):
-        if entry is not None:
-            kept.append(Kept(path=entry.path, kind=entry.kind, size=entry.size))
-        hidden += _hidden(inputs.context, entry)
+    hidden = list(_hidden(tree, b""))
+    for entry in tree.walk(b""):
+        kept.append(Kept(path=entry.path, kind=entry.kind, size=entry.size))
+        if entry.kind is Kind.DIRECTORY:
+            hidden += _hidden(tree, entry.path)
+        if len(kept) > most:
+            raise TooManyFiles(f"the build context {tree.root} holds more than {most} files")
     return Survey(
-        dockerfile=inputs.dockerfile,
-        ignore=inputs.ignore,
+        dockerfile=dockerfile,
+        ignore=ignore,
         kept=tuple(kept),
         hidden=tuple(sorted(hidden, key=lambda one: one.path)),
-        uses=tuple(_uses(inputs, build_args)),
+        uses=tuple(_uses(tree, dockerfile, build_args or {})),
     )
 
 
-def _hidden(tree: ContextTree, directory: Entry | None) -> Iterator[Hidden]:
-    if directory is not None and directory.kind is not Kind.DIRECTORY:
-        return
-    prefix = b"" if directory is None else directory.path + b"/"
-    for name, line in tree.hidden(prefix.rstrip(b"/")).items():
+def _hidden(tree: ContextTree, directory: bytes) -> Iterator[Hidden]:
+    prefix = directory + b"/" if directory else b""
+    for name, line in tree.hidden(directory).items():
         yield Hidden(path=prefix + name, line=line)
 
 
-def _uses(inputs: Inputs, build_args: Mapping[str, str]) -> Iterator[Use]:
-    for vertex in _copies(_vertices(inputs.dockerfile, build_args)):
+def _uses(
+    tree: ContextTree, dockerfile: SourceFile, build_args: Mapping[str, str]
+) -> Iterator[Use]:
+    for vertex in _copies(_vertices(dockerfile, build_args)):
         assert isinstance(vertex.op, CopyOp)
         sources = [
             source
@@ -116,7 +131,7 @@ def _uses(inputs: Inputs, build_args: Mapping[str, str]) -> Iterator[Use]:
             if isinstance(source, TreeSource) and _is_context(vertex.inputs[source.input])
         ]
         if sources and vertex.span is not None:
-            yield _use(inputs.context, vertex.span, vertex.op, sources)
+            yield _use(tree, vertex.span, vertex.op, sources)
 
 
 def _use(tree: ContextTree, span: Span, op: CopyOp, sources: Sequence[TreeSource]) -> Use:
