@@ -54,7 +54,7 @@ def check(
     """Every Dockerfile at or below the paths. Raises UserError for a path that is not there."""
     chosen = chosen_rules(all_rules(), rules)
     for name in find_dockerfiles(paths):
-        place = _place(name, context)
+        place = open_project(name, context)
         yield Checked(name=name, report=check_project(place.read(place.sources), chosen))
 
 
@@ -68,7 +68,7 @@ def fix(
     """The same, with fixes applied to the texts; nothing is written."""
     chosen = chosen_rules(all_rules(), rules)
     for name in find_dockerfiles(paths):
-        place = _place(name, context)
+        place = open_project(name, context)
         fixed = fix_project(place.sources, chosen, read=place.read, unsafe=unsafe)
         yield Mended(name=name, directory=place.directory, fixed=fixed)
 
@@ -116,7 +116,7 @@ def _below(top: str) -> Iterator[str]:
                 yield os.path.normpath(os.path.join(folder, name))
 
 
-class _Place(msgspec.Struct, frozen=True, kw_only=True):
+class ProjectPlace(msgspec.Struct, frozen=True, kw_only=True):
     """A Dockerfile where it lies."""
 
     sources: Sources
@@ -140,7 +140,8 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
             return None
 
 
-def _place(name: str, context: str | None) -> _Place:
+def open_project(name: str, context: str | None = None) -> ProjectPlace:
+    """The Dockerfile `name` with its context, by default the folder that it lies in."""
     dockerfile = _read(name)
     directory = context if context is not None else os.path.dirname(name) or "."
     own = f"{name}.dockerignore"
@@ -149,7 +150,7 @@ def _place(name: str, context: str | None) -> _Place:
     sources = Sources(
         dockerfile=dockerfile, ignore=ignore, workflows=tuple(map(_read, _workflows(directory)))
     )
-    return _Place(sources=sources, directory=directory)
+    return ProjectPlace(sources=sources, directory=directory)
 
 
 def _workflows(directory: str) -> Iterator[str]:
