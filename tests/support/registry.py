@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.commands import program, run
 
@@ -46,13 +47,28 @@ class Registry:
 
 
 @contextlib.contextmanager
-def running_registry(folder: Path, *, login: bool = False, tls: bool = False) -> Iterator[Registry]:
-    """Serve an empty registry with its files in `folder`, stopped at the end."""
+def running_registry(
+    folder: Path,
+    *,
+    login: bool = False,
+    tls: bool = False,
+    client_certificates: bool = False,
+    deletes: bool = True,
+) -> Iterator[Registry]:
+    """Serve an empty registry with its files in `folder`, stopped at the end.
+
+    With `client_certificates` (and `tls`) a client must show one: the registry's own, cert.pem and
+    key.pem. Without `deletes` nobody may delete anything.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     certificate = make_certificate(folder) if tls else None
     config = folder / "config.yml"
-    config.write_text(json.dumps(configuration(folder, port, login=login, tls=tls)))
+    document = configuration(folder, port, login=login, tls=tls)
+    if client_certificates:
+        document["http"]["tls"]["clientcas"] = [str(certificate)]
+    document["storage"]["delete"]["enabled"] = deletes
+    config.write_text(json.dumps(document))
     log = folder / "registry.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -70,14 +86,14 @@ def running_registry(folder: Path, *, login: bool = False, tls: bool = False) ->
         process.wait(10)
 
 
-def configuration(folder: Path, port: int, *, login: bool, tls: bool) -> dict[str, object]:
+def configuration(folder: Path, port: int, *, login: bool, tls: bool) -> dict[str, Any]:
     """The registry's configuration; it reads YAML, of which JSON is a part."""
     http: dict[str, object] = {"addr": f"localhost:{port}", "secret": "tests"}
     if tls:
         files = {"certificate": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
         http["tls"] = files
     storage = {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}}
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "version": 0.1,
         "log": {"formatter": "json", "accesslog": {"disabled": False}},
         "storage": storage,
@@ -109,6 +125,8 @@ def make_certificate(folder: Path) -> Path:
 def await_answer(url: str, trusted: Path | None, process: subprocess.Popen[bytes]) -> None:
     """Wait until the registry answers, be it with "who are you?"."""
     context = ssl.create_default_context(cafile=trusted) if trusted else None
+    if context is not None and trusted is not None:
+        context.load_cert_chain(trusted, trusted.with_name("key.pem"))
     deadline = time.monotonic() + STARTS_WITHIN
     while True:
         try:

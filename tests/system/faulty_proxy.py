@@ -80,8 +80,30 @@ class WrongHeader:
     value: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutRequest:
+    """The connection breaks after so many bytes of the request's body. `passed_on`: the registry
+    gets them, and sees it break, too; else it sees nothing, as behind a proxy that buffers."""
+
+    after: int
+    passed_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoseAnswer:
+    """The registry does what it was asked; its answer gets lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongBody:
+    """The last byte that reaches the registry is another."""
+
+
 Fault = (
     Cut
+    | CutRequest
+    | LoseAnswer
+    | WrongBody
     | EndEarly
     | Status
     | WrongBytes
@@ -96,31 +118,35 @@ Fault = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One request. Names of headers are in lower case."""
+    """One request. Names of headers are in lower case; `sent` is how much of its body came."""
 
     method: str
     path: str
     headers: Mapping[str, str]
+    sent: int = 0
 
 
 class FaultyProxy:
     """Passes requests on to `upstream` (`host:port`), except for the faults it was told.
 
-    `faults["blobs"]` is used up by requests whose path has `/blobs/` in it, one each; after that
-    everything is right.
+    `faults["blobs"]` is used up by requests whose path has `/blobs/` in it, one each, and
+    `faults["PATCH blobs"]` by those with that method; None among them stands for no fault. After
+    that everything is right.
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
-        self.faults: dict[str, list[Fault]] = {}
+        self.faults: dict[str, list[Fault | None]] = {}
         self.seen: list[Seen] = []
         self.address = ""
+        self.connections = 0
         self._lock = threading.Lock()
 
-    def fault(self, path: str) -> Fault | None:
+    def fault(self, method: str, path: str) -> Fault | None:
         with self._lock:
-            for part, faults in self.faults.items():
-                if f"/{part}/" in path and faults:
+            for key, faults in self.faults.items():
+                wanted, _, part = key.rpartition(" ")
+                if f"/{part}/" in path and wanted in ("", method) and faults:
                     return faults.pop(0)
         return None
 
@@ -163,40 +189,67 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: FaultyProxy
 
+    def setup(self) -> None:
+        super().setup()
+        self.state.connections += 1
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as it was named
         pass
 
-    def do_HEAD(self) -> None:
-        self.do_GET()
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("do_"):
+            return self.do_GET
+        raise AttributeError(name)
 
     def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.state.seen.append(Seen(method=self.command, path=self.path, headers=headers))
-        fault = self.state.fault(self.path)
-        if isinstance(fault, Drop):
-            self.close_connection = True
-        elif isinstance(fault, Status):
-            self._send(fault.code, {**fault.headers, "Content-Length": str(len(fault.body))})
-            self._write(fault.body)
-        else:
-            if isinstance(fault, IgnoreRange):
-                headers.pop("range", None)
-            if isinstance(fault, WrongRange):
-                headers["range"] = "bytes=1-"
-            self._pass_on(headers, fault)
+        fault = self.state.fault(self.command, self.path)
+        length = int(headers.get("content-length", 0))
+        if isinstance(fault, CutRequest):
+            length = min(length, fault.after)
+        body = b"" if isinstance(fault, Status) else self.rfile.read(length)
+        self.state.seen.append(
+            Seen(method=self.command, path=self.path, headers=headers, sent=len(body))
+        )
+        match fault:
+            case Drop():
+                self.close_connection = True
+            case CutRequest(passed_on=passed_on):
+                self.close_connection = True
+                if passed_on:
+                    self._cut_short(headers, body)
+            case Status():
+                self.close_connection = "content-length" in headers
+                self._send(fault.code, {**fault.headers, "Content-Length": str(len(fault.body))})
+                self._write(fault.body)
+            case _:
+                if isinstance(fault, IgnoreRange):
+                    headers.pop("range", None)
+                if isinstance(fault, WrongRange):
+                    headers["range"] = "bytes=1-"
+                if isinstance(fault, WrongBody):
+                    body = body[:-1] + bytes([body[-1] ^ 1])
+                self._pass_on(headers, body, fault)
 
-    def _pass_on(self, headers: dict[str, str], fault: Fault | None) -> None:
+    def _cut_short(self, headers: dict[str, str], body: bytes) -> None:
+        """The announced length stays, the rest never comes."""
         connection = http.client.HTTPConnection(self.state.upstream, timeout=10)
         with contextlib.closing(connection):
-            connection.request(self.command, self.path, headers=headers)
+            connection.request(self.command, self.path, body=iter([body]), headers=headers)
+        time.sleep(0.1)  # until the registry has noticed
+
+    def _pass_on(self, headers: dict[str, str], body: bytes, fault: Fault | None) -> None:
+        connection = http.client.HTTPConnection(self.state.upstream, timeout=10)
+        with contextlib.closing(connection):
+            connection.request(self.command, self.path, body=body or None, headers=headers)
             answer = connection.getresponse()
-            body = answer.read()
+            data = answer.read()
             sent = {
                 name: value
                 for name, value in answer.getheaders()
                 if name.lower() not in ("connection", "transfer-encoding")
             }
-            self._misbehave(answer.status, sent, body, fault)
+            self._misbehave(answer.status, sent, data, fault)
 
     def _misbehave(
         self, status: int, headers: dict[str, str], body: bytes, fault: Fault | None
@@ -228,9 +281,13 @@ class _Handler(BaseHTTPRequestHandler):
             case WrongHeader(name=name, value=value):
                 self._send(status, {**headers, name: value})
                 self._write(body)
-            case None | IgnoreRange() | WrongRange() | Drop() | Status():
+            case LoseAnswer():
+                self.close_connection = True
+            case None | IgnoreRange() | WrongRange() | WrongBody() | Drop() | Status():
                 self._send(status, headers)
                 self._write(body)
+            case CutRequest():
+                raise AssertionError("was never asked")
             case _:
                 assert_never(fault)
 

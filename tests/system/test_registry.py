@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,7 @@ class Puller:
             environ=environ,
             transport=Transport(environ, connect_timeout=1, read_timeout=1),
             sleep=self.slept.append,
+            random=lambda: 0.0,
         )
         self.source = RegistrySource(self.client, self.store)
 
@@ -329,8 +331,26 @@ def test_many_cuts_with_progress_are_not_given_up(
     reference = parse_reference(f"{proxy.address}/app:v1")
     image = puller.source.resolve(reference, HOST)
     proxy.faults["blobs"] = [Cut(after=300_000)] * 9
+    proxy.seen.clear()
     puller.fetch(reference, (image.layers[0].descriptor,))
     assert puller.store.read(image.layers[0].descriptor.digest) == pushed.layers[0]
+    starts = [int(each.headers["range"][6:-1]) for each in proxy.requests("blobs")[1:]]
+    assert starts == sorted(set(starts))
+    assert all(later - earlier <= 300_000 for earlier, later in pairwise([0, *starts]))
+    assert starts[-1] > 9 * 200_000
+
+
+def test_a_blob_is_not_fetched_twice_at_once(
+    pushed: Pushed, proxy: FaultyProxy, puller: Puller
+) -> None:
+    """Of several threads that want it one fetches it."""
+    reference = parse_reference(f"{proxy.address}/app:v1")
+    layer = puller.source.resolve(reference, HOST).layers[0].descriptor
+    proxy.seen.clear()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: puller.fetch(reference, (layer,)), range(4)))
+    assert puller.store.read(layer.digest) == pushed.layers[0]
+    assert len(proxy.requests("blobs")) == 1
 
 
 @pytest.mark.parametrize(
@@ -517,7 +537,7 @@ def test_an_unknown_certificate_is_refused(
 @pytest.mark.parametrize(
     ("entry", "hint"),
     [
-        ({}, "docker login localhost:"),
+        ({}, "lamina login localhost:"),
         ({"username": "reader", "password": "wrong"}, "do not give access"),
     ],
 )

@@ -90,6 +90,16 @@ def token_server(folder: Path) -> Iterator[TokenServer]:
         server.server_close()
 
 
+def _asked(query: str) -> dict[str, str]:
+    """Several values of one name, as scopes may have, with spaces between them."""
+    return {key: " ".join(values) for key, values in parse_qs(query).items()}
+
+
+def _grant(scope: str) -> dict[str, object]:
+    kind, name, actions = scope.split(":")
+    return {"type": kind, "name": name, "actions": actions.split(",")}
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -104,14 +114,14 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        asked = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
+        asked = _asked(urlsplit(self.path).query)
         login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         header = self.headers.get("Authorization")
         self._answer(asked, known=header == f"Basic {login}", anonymous=header is None)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        asked = {key: values[0] for key, values in parse_qs(body).items()}
+        asked = _asked(body)
         right = (asked.get("grant_type"), asked.get("refresh_token")) == ("refresh_token", REFRESH)
         self._answer(asked, known=right, anonymous=False)
 
@@ -121,9 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not known and not anonymous:
             self._send(401, {"details": "wrong password"})
             return
-        kind, name, actions = asked["scope"].split(":")
-        grant: dict[str, object] = {"type": kind, "name": name, "actions": actions.split(",")}
-        token = state.token([grant] if known or state.anonymous else [])
+        grants = [_grant(scope) for scope in asked.get("scope", "").split()]
+        token = state.token(grants if known or state.anonymous else [])
         self._send(200, {"access_token": token, "expires_in": int(state.valid_for)})
 
     def _send(self, status: int, document: object) -> None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import weakref
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ import msgspec
 from lamina.cachekey.key import CacheKey, ListedFile, Listing, Part
 from lamina.content.blob import KnownBlob
 from lamina.errors import HostError
-from lamina.layer.stack import Stack
+from lamina.layer.stack import Layer, Stack
 from lamina.oci.digest import Digest, digest_from, encoded, parse_digest
 from lamina.source import printable
 
@@ -45,9 +46,11 @@ CREATE TABLE IF NOT EXISTS memos (
 _TOUCH_AFTER = 3600.0  # seconds: a record used again within this time is not written again
 
 _LAYER = "layer"  # the kind of memo that knows a layer by its diff ID
+_FOREIGN = "foreign"  # the kind of memo that knows where a layer was before it came here
 
 _PARTS = msgspec.msgpack.Decoder(tuple[Part, ...])
 _STACK = msgspec.msgpack.Decoder(Stack)
+_ONE_LAYER = msgspec.msgpack.Decoder(Layer)
 _FILES = msgspec.msgpack.Decoder(tuple[ListedFile, ...])
 
 
@@ -89,6 +92,8 @@ class Index:
                 )
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from None
+        # The process may end without looking for what nobody uses any more.
+        weakref.finalize(self, self._db.close)
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""
@@ -107,15 +112,53 @@ class Index:
         rows = self._query(statement, (printable(locus),))
         return _record(rows[0]) if rows else None
 
-    def add(self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float) -> None:
+    def add(self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float) -> Record:
         """Store what a step made; an earlier record with this key is replaced."""
         now = time.time()
-        for listing in key.listings:
+        record = Record(
+            key=key.digest,
+            locus=printable(locus),
+            name=printable(name),
+            parts=key.parts,
+            stack=stack,
+            created=now,
+            last_used=now,
+            seconds=seconds,
+        )
+        self._store(record, key.listings)
+        return record
+
+    def adopt(self, record: Record, listings: Sequence[Listing]) -> None:
+        """Store a record that came from elsewhere, and remember where its layers are.
+
+        `listings` are those of its key that can be made without looking for files.
+        """
+        self._store(msgspec.structs.replace(record, last_used=time.time()), listings)
+        for layer in record.stack:
+            if layer.diff_id is not None and layer.blob is not None:
+                self.add_layer(layer.diff_id, layer.id)
+                self.add_memo(_FOREIGN, _raw(layer.id), msgspec.msgpack.encode(layer))
+
+    def foreign(self, layer: Digest) -> Layer | None:
+        """The layer with this id as an external cache has it."""
+        known = self.memo(_FOREIGN, _raw(layer))
+        return None if known is None else _ONE_LAYER.decode(known)
+
+    def _store(self, record: Record, listings: Sequence[Listing]) -> None:
+        for listing in listings:
             self._add_listing(listing)
-        parts, layers = msgspec.msgpack.encode(key.parts), msgspec.msgpack.encode(stack)
         self._query(
             "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (_raw(key.digest), printable(locus), printable(name), parts, layers, now, now, seconds),
+            (
+                _raw(record.key),
+                record.locus,
+                record.name,
+                msgspec.msgpack.encode(record.parts),
+                msgspec.msgpack.encode(record.stack),
+                record.created,
+                record.last_used,
+                record.seconds,
+            ),
         )
 
     def touch(self, records: Iterable[Record]) -> None:

@@ -3,6 +3,8 @@
     mounts/<digest of id and platform>/id        what it is, for people
                                        0/data    the folder itself
                                        0/lock    held by `locked` and `private` users
+                                       0/users   shared by everybody who uses the folder
+                                       0/stamps  digests of its files by stat (`file_stamps`)
                                        1/data    another one, for a `private` user who found 0 taken
 
 A mount is identified by its id and platform alone. Owner and mode belong to whoever mounts it, and
@@ -20,7 +22,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from lamina.errors import HostError, UserError
-from lamina.fs.lock import FileLock, lock, try_lock
+from lamina.fs.lock import FileLock, Waiting, lock, try_lock
+from lamina.fs.remove import remove_tree
 from lamina.graph.mounts import CacheMount, Sharing
 from lamina.oci.platform import Platform
 
@@ -32,11 +35,32 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool
 
 
+class StillFolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A cache mount that is being read. `scratch` is a folder for whatever that takes, removed
+    afterwards.
+    """
+
+    path: str
+    scratch: str
+
+
+def file_stamps(folder: str) -> str:
+    """Where digests of the files of a cache mount are remembered; `folder` is its `data`, also
+    while that is being made.
+    """
+    return os.path.join(os.path.dirname(folder), "stamps")
+
+
 class CacheMounts:
-    """The cache mounts of a store. Safe for several threads and processes."""
+    """The cache mounts of a store. Safe for several threads and processes.
+
+    `opened` says which were used through this object, by id and platform, and whether one of their
+    users was alone with it.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self.opened: dict[tuple[str, str], bool] = {}
 
     @contextlib.contextmanager
     def use(
@@ -47,12 +71,17 @@ class CacheMounts:
         fill: Callable[[str], None],
         note: Callable[[str], None],
         cancelled: threading.Event,
+        refill: bool = False,
     ) -> Iterator[Folder]:
         """The folder of a mount, held as its `sharing` says until the block ends.
 
-        `fill` puts the first content into a new folder. `note` is told what the user should know.
+        `fill` puts the first content into a new folder, with `refill` also into one that is empty
+        and that nobody uses. `note` is told what the user should know.
         """
         home = self._home(mount.id, platform)
+        identity = (mount.id, str(platform))
+        alone = mount.sharing is not Sharing.SHARED
+        self.opened[identity] = self.opened.get(identity, False) or alone
         with contextlib.ExitStack() as held:
             match mount.sharing:
                 case Sharing.SHARED:
@@ -63,11 +92,46 @@ class CacheMounts:
                 case Sharing.PRIVATE:
                     place, taken = self._free(home, mount, note)
                     held.enter_context(taken)
+            if refill:
+                _remove_empty(place)
+            users = lock(f"{place}/users", shared=True)
+            if users is not None:
+                held.enter_context(users)
             yield self._open(place, mount, fill)
 
-    def _home(self, name: str, platform: Platform) -> str:
+    @contextlib.contextmanager
+    def still(
+        self, name: str, platform: Platform, *, alone: bool, patience: float
+    ) -> Iterator[StillFolder | None]:
+        """The first folder of a mount, to be read; None where there is none.
+
+        With `alone` nobody who locks it writes to it meanwhile: that is waited for, `patience`
+        seconds at most, and None where it was in vain. Otherwise it is locked if it is free.
+        """
+        place = f"{self._folder(name, platform)}/0"
+        if not os.path.isdir(f"{place}/data"):
+            yield None
+            return
+        with contextlib.ExitStack() as held:
+            for path, needed in ((f"{place}/lock", alone), (f"{place}/reading", True)):
+                taken = lock(path, waiting=_patient(patience)) if needed else try_lock(path)
+                if taken is not None:
+                    held.enter_context(taken)
+                elif needed:
+                    yield None
+                    return
+            scratch = f"{place}/scratch"
+            remove_tree(scratch)  # left by a builder that was killed
+            os.mkdir(scratch, 0o700)
+            held.callback(remove_tree, scratch)
+            yield StillFolder(path=f"{place}/data", scratch=scratch)
+
+    def _folder(self, name: str, platform: Platform) -> str:
         identity = hashlib.sha256(f"{name}\n{platform}".encode("utf-8", "surrogateescape"))
-        home = os.path.join(self._root, identity.hexdigest()[:32])
+        return os.path.join(self._root, identity.hexdigest()[:32])
+
+    def _home(self, name: str, platform: Platform) -> str:
+        home = self._folder(name, platform)
         if not os.path.isdir(home):
             os.makedirs(home, exist_ok=True)
             with open(f"{home}/id", "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -131,8 +195,26 @@ class CacheMounts:
             if os.path.isdir(path):
                 return
             work = f"{path}.new"
-            if os.path.isdir(work):  # left by a builder that was killed
-                os.rename(work, f"{path}.old-{os.getpid()}-{threading.get_ident()}")
+            remove_tree(work)  # left by a builder that was killed
             os.mkdir(work, 0o755)
             fill(work)
             os.rename(work, path)
+
+
+def _patient(limit: float) -> Waiting:
+    return lambda seconds: seconds < limit
+
+
+def _remove_empty(place: str) -> None:
+    """Removes a folder with nothing in it, unless somebody uses it."""
+    path = f"{place}/data"
+    try:
+        with os.scandir(path) as entries:
+            if next(entries, None) is not None:
+                return
+    except FileNotFoundError:
+        return
+    taken = try_lock(f"{place}/users")
+    if taken is not None:
+        with taken, contextlib.suppress(OSError):  # one that was filled meanwhile stays
+            os.rmdir(path)

@@ -55,11 +55,15 @@ class ListedFile(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """The files that one part of a key stands for. `files` makes the list when it is asked for."""
+    """The files that one part of a key stands for. `files` makes the list when it is asked for.
+
+    `costly`: layers may have to be fetched for that.
+    """
 
     part: str
     digest: Digest
     files: Callable[[], tuple[ListedFile, ...]]
+    costly: bool = False
 
 
 class CacheKey(msgspec.Struct, frozen=True, dict=True):

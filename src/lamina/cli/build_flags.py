@@ -17,14 +17,20 @@ SUPPORTED = (
         "NAME=PATH",
         "Another context: a directory, oci-layout:// or docker-image://",
     ),
+    ("--cache-from", "CACHE", "A cache to look steps up in: NAME:TAG or type=TYPE,KEY=VALUE…"),
+    ("--cache-to", "CACHE", "Where to write the cache: NAME:TAG, type=registry|local|inline|…"),
     ("--label", "KEY=VALUE", "Add a label to the image"),
     ("--no-cache-filter", "STAGE", "Run the steps of these stages anew"),
-    ("--output", "TYPE", "What to make: type=oci|docker|tar|local|image|cacheonly[,dest=PATH]"),
+    (
+        "--output",
+        "TYPE",
+        "What to make: type=oci|docker|tar|local|image|registry|cacheonly[,dest=PATH]",
+    ),
     ("--platform", "OS/ARCH", "Build for these platforms"),
     ("--provenance", "VALUE", "Attach a statement of provenance: true, false or mode=min|max"),
     ("--secret", "SECRET", "A secret for the steps: id=ID[,src=FILE|,env=NAME]"),
     ("--ssh", "ID", "An SSH agent or keys for the steps: default or ID=PATH[,PATH]"),
-    ("--tag", "NAME", "Name of the image in the local store"),
+    ("--tag", "NAME", "Name of the image, in the local store and for --push"),
     ("--ulimit", "NAME=LIMIT", "A resource limit of the steps: nofile=1024[:2048]"),
 )
 SINGLE = (
@@ -38,9 +44,10 @@ SINGLE = (
     ("--target", "STAGE", "Build this stage and what it needs"),
 )
 SWITCHES = (
-    ("--load", "Put the image into the local store (as -t does)"),
+    ("--load", "Put the image into the local store (as happens without --output and --push)"),
     ("--no-cache", "Run every step anew"),
     ("--pull", "Look for newer base images"),
+    ("--push", "Push the image to the registry that its name says (--output type=registry)"),
     ("--quiet", "Print the image's ID only"),
 )
 SHORT = {"--file": "-f", "--output": "-o", "--quiet": "-q", "--tag": "-t"}
@@ -49,8 +56,6 @@ NEEDS_DAEMON = "there is no daemon, so there is no builder to choose"
 NO_LIMITS = "limits of memory and CPU cannot be set"
 REFUSED = (
     ("--builder", NEEDS_DAEMON),
-    ("--cache-from", "a cache outside the store cannot be read; the store's own is always used"),
-    ("--cache-to", "a cache outside the store cannot be written; the store's own always is"),
     ("--cgroup-parent", "steps run in the cgroup of lamina itself"),
     ("--cpu-period", NO_LIMITS),
     ("--cpu-quota", NO_LIMITS),
@@ -66,7 +71,6 @@ REFUSED = (
 )
 REFUSED_SWITCHES = (
     ("--check", "build checks cannot be run"),
-    ("--push", "an image cannot be pushed; write it with --output type=oci,dest=FILE"),
     ("--squash", "layers are not squashed; a last stage with COPY --from does the same"),
 )
 REFUSED_SHORT = {"--cpu-shares": "-c", "--memory": "-m"}

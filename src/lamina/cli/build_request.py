@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from lamina.cli import flag_values as parse
 from lamina.cli.docker_config import proxy_arguments
 from lamina.cli.key_values import choose, parse_environment_pairs, parse_pairs
 from lamina.cli.values import Values
-from lamina.control.request import BuildRequest, OutputRequest, ProvenanceRequest
+from lamina.control.request import (
+    BuildRequest,
+    CacheRequest,
+    OutputRequest,
+    ProvenanceRequest,
+)
 from lamina.errors import UsageError
+from lamina.notation.boolean import parse_bool
 from lamina.oci.platform import host_platform
+from lamina.oci.reference import parse_reference
 from lamina.ui.progress import MODES, Mode
 
 NETWORKS = ("default", "none", "host")
@@ -40,7 +49,9 @@ def build_request(values: Values, environ: Mapping[str, str], *, machine: str) -
         labels=parse_pairs("--label", values.texts("label")),
         annotations=dict(map(parse.parse_annotation, values.texts("annotation"))),
         provenance=_provenance(values),
-        outputs=_outputs(values),
+        outputs=build_outputs(values),
+        cache_from=_caches(values, "cache_from"),
+        cache_to=_caches(values, "cache_to"),
         no_cache=values.is_set("no_cache"),
         no_cache_filter=_listed(values.texts("no_cache_filter")),
         pull=values.is_set("pull"),
@@ -108,16 +119,50 @@ def _context(values: Values) -> str:
     )
 
 
-def _outputs(values: Values) -> tuple[OutputRequest, ...]:
+def build_outputs(values: Values) -> tuple[OutputRequest, ...]:
+    """`--output`, `--push` and `--load`: as in buildx, the two switches change outputs that are
+    there, and add one where none can be changed. What is pushed comes last, when nothing else can
+    fail any more. Raises UsageError.
+    """
     outputs = tuple(parse.parse_output(text) for text in values.texts("output") if text)
+    if values.is_set("push"):
+        outputs = _pushed(outputs)
     if values.is_set("load") and all(output.type != "image" for output in outputs):
         outputs += (OutputRequest(type="image"),)
+    outputs = tuple(sorted(outputs, key=lambda output: output.pushes))
+    for output in outputs:
+        if output.pushes:
+            _check_names(output, values)
     if values.text("iidfile") and any(output.type in ("local", "tar") for output in outputs):
         raise UsageError("--iidfile cannot be used with --output type=local or type=tar")
     streams = [output for output in outputs if _to_stdout(output)]
     if len(streams) > 1:
         raise UsageError("only one output can be written to standard output")
     return outputs
+
+
+def _pushed(outputs: tuple[OutputRequest, ...]) -> tuple[OutputRequest, ...]:
+    if all(output.type != "image" for output in outputs):
+        return (*outputs, OutputRequest(type="image", attributes={"push": "true"}))
+    return tuple(
+        replace(output, attributes={**output.attributes, "push": "true"})
+        if output.type == "image"
+        else output
+        for output in outputs
+    )
+
+
+def _check_names(output: OutputRequest, values: Values) -> None:
+    """What is pushed goes where its names say: better said before the build."""
+    tags = values.texts("tag")
+    if not tags and not output.attributes.get("name"):
+        raise UsageError("tag is needed when pushing to registry", hint="add -t REGISTRY/NAME:TAG")
+    by_digest = parse_bool(output.attributes.get("push-by-digest", "false") or "true")
+    for tag in tags if by_digest else ():
+        if parse_reference(tag).tag:
+            raise UsageError(
+                f"can't push tagged ref {tag} by digest", hint="leave out the tag of -t"
+            )
 
 
 def _to_stdout(output: OutputRequest) -> bool:
@@ -160,6 +205,15 @@ def _provenance(values: Values) -> ProvenanceRequest | None:
             hint="write type=oci, or leave out --provenance and --attest",
         )
     return provenance
+
+
+def _caches(values: Values, name: str) -> tuple[CacheRequest, ...]:
+    texts = [text for text in values.texts(name) if text]
+    if not texts:
+        return ()
+    from lamina.cli.cache_values import parse_caches
+
+    return tuple(cache for text in texts for cache in parse_caches(name, text))
 
 
 def _refuse_calls(values: Values) -> None:

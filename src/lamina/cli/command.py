@@ -18,7 +18,12 @@ from lamina.notation.suggest import nearest
 
 SUMMARIES: Mapping[str, str] = {
     "build": "Build an image from a Dockerfile",
+    "cache": "Clear caches away",
+    "check": "Find what wastes the cache in Dockerfiles",
     "context": "Show what goes to a build, and why",
+    "explain": "Say why the steps of a build ran",
+    "fix": "Mend what lamina check finds",
+    "history": "Show the builds that were made here",
     "images": "List the images in the local store",
     "import": "Make an image from an archive of a root file system",
     "login": "Log in to a registry",
@@ -26,6 +31,7 @@ SUMMARIES: Mapping[str, str] = {
     "pull": "Bring an image from its registry into the local store",
     "push": "Push images of the local store to their registries",
     "rmi": "Remove images from the local store",
+    "rules": "Show what lamina check looks for",
     "run": "Run a command in a container",
     "tag": "Give an image of the local store one more name",
     "version": "Show the version",

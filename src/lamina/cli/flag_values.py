@@ -12,7 +12,7 @@ from lamina.notation.sizes import parse_size
 from lamina.oci.platform import Platform, parse_platform
 from lamina.oci.reference import Reference, parse_reference
 
-OUTPUT_TYPES = ("oci", "docker", "tar", "local", "image", "cacheonly")
+OUTPUT_TYPES = ("oci", "docker", "tar", "local", "image", "registry", "cacheonly")
 ULIMITS = (
     *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
     *("rss", "rtprio", "rttime", "sigpending", "stack"),
@@ -39,12 +39,9 @@ def parse_output(text: str) -> OutputRequest:
             f"invalid value {text!r} for {flag}: type is required",
             hint=f"write type=…, one of {', '.join(OUTPUT_TYPES)}",
         )
-    if kind == "registry" or (kind == "image" and _true(attributes, "push")):
-        raise UsageError(
-            "pushing to a registry is not supported yet",
-            hint="write an archive with --output type=oci,dest=FILE and push that (skopeo copy)",
-        )
     choose(flag, kind, OUTPUT_TYPES, what="type")
+    if kind == "registry":
+        kind, attributes = "image", {"push": "true", **attributes}
     return _checked(kind, attributes.pop("dest", None), attributes, text)
 
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, assert_never
 
 from lamina.content.errors import MalformedImage
+from lamina.fs.memory import keep_freed_memory
 from lamina.oci import mediatype
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def compressor(
     Levels: gzip 0 to 9 (up to 3 by ISA-L, about ten times as fast as zlib; default 2), zstd 1 to 22
     (default 3); those outside are brought inside.
     """
+    if kind is not Compression.UNCOMPRESSED:
+        keep_freed_memory()
     match kind:
         case Compression.UNCOMPRESSED:
             return _Plain(out)
@@ -153,7 +156,10 @@ class _Plain(_Closing):
 
 
 class _Gzip(_Closing):
-    """One gzip member (RFC 1952), its blocks compressed by a small pool."""
+    """One gzip member (RFC 1952), its blocks compressed by a small pool.
+
+    One more thread writes what came out, since whoever takes it hashes it, too.
+    """
 
     def __init__(self, out: Writer, *, level: int, threads: int) -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -166,8 +172,9 @@ class _Gzip(_Closing):
         self._crc = 0
         self._crc32 = _fastest_crc32()
         self._limit = threads + 1
-        self._pending: deque[Future[bytes]] = deque()
+        self._pending: deque[Future[object]] = deque()
         self._pool = ThreadPoolExecutor(threads, "gzip")
+        self._writing = ThreadPoolExecutor(1, "gzip-out")
         # RFC 1952, 2.3: deflate, no flags, no time, no extra flags, unknown operating system.
         out.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")
 
@@ -191,24 +198,29 @@ class _Gzip(_Closing):
         if self._waiting:
             self._send_waiting()
         while self._pending:
-            self._out.write(self._pending.popleft().result())
+            self._pending.popleft().result()
         self._pool.shutdown()
+        self._writing.shutdown()
         # An empty last block (RFC 1951, 3.2.6: final, fixed codes, end of block), then the trailer.
         self._out.write(b"\x03\0" + struct.pack("<II", self._crc, self._length & 0xFFFFFFFF))
 
     def _send_waiting(self) -> None:
-        block = bytes(self._waiting)
-        self._waiting.clear()
+        block, self._waiting = self._waiting, bytearray()
         self._send(block)
 
-    def _send(self, block: bytes) -> None:
-        self._pending.append(self._pool.submit(_deflate, block, self._window, self._level))
-        self._window = block[-_WINDOW:]
+    def _send(self, block: bytes | bytearray) -> None:
+        compressed = self._pool.submit(_deflate, block, self._window, self._level)
+        self._pending.append(self._writing.submit(self._write, compressed))
+        self._window = bytes(block[-_WINDOW:])
         while len(self._pending) > self._limit:
-            self._out.write(self._pending.popleft().result())
+            self._pending.popleft().result()
+
+    def _write(self, compressed: Future[bytes]) -> None:
+        self._out.write(compressed.result())
 
     def _abandon(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._writing.shutdown(cancel_futures=True)
 
 
 class _Crc32(Protocol):
@@ -224,7 +236,7 @@ def _fastest_crc32() -> _Crc32:
     return crc32
 
 
-def _deflate(block: bytes, window: bytes, level: int) -> bytes:
+def _deflate(block: bytes | bytearray, window: bytes, level: int) -> bytes:
     """Raw deflate that ends on a byte, so that the next block can follow it."""
     if level <= 3:
         try:

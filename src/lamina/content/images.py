@@ -55,7 +55,7 @@ class ImageStore:
         annotations = {
             **descriptor.annotations,
             IMAGE_NAME: str(name),
-            REF_NAME: name.tag or "latest",
+            REF_NAME: name.tag or str(name),
         }
         with self._locked():
             others = [each for each in self._read().manifests if _reference(each) != name]
@@ -72,7 +72,9 @@ class ImageStore:
         return gone
 
     def get(self, reference: Reference) -> Descriptor | None:
-        """What a name means. With a digest, the image of that repository which has it."""
+        """What a name means. With a digest, the image of that repository which has it, or which
+        was pulled by it.
+        """
         if reference.digest is None:
             name = _name(reference)
             found = (each for each in self.list() if each.reference == name)
@@ -81,7 +83,7 @@ class ImageStore:
                 each
                 for each in self.list()
                 if each.reference.repository == reference.repository
-                and each.descriptor.digest == reference.digest
+                and reference.digest in (each.descriptor.digest, each.reference.digest)
             )
         image = next(found, None)
         return image.descriptor if image else None
@@ -163,5 +165,7 @@ def _reference(descriptor: Descriptor) -> Reference | None:
 
 
 def _name(reference: Reference) -> Reference:
-    """The name alone: what it meant once (a digest) is no part of it."""
+    """A tag, without what it meant once (a digest); or a digest alone, which gives no tag."""
+    if reference.tag is None and reference.digest is not None:
+        return reference
     return Reference(domain=reference.domain, path=reference.path, tag=reference.tag or "latest")

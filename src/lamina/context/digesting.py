@@ -18,6 +18,7 @@ from lamina.context.reading import READ_FLAGS, read_directory_record, read_recor
 from lamina.context.statindex import Counters, Record, Stamp, StatIndex, stamp_of
 from lamina.errors import HostError, UserError
 from lamina.fs.paths import open_beneath
+from lamina.layer.contents import Contents
 from lamina.layer.entry import Entry, Kind
 
 _ATTEMPTS = 3
@@ -27,15 +28,24 @@ replace = msgspec.structs.replace
 
 
 class Digesting:
-    """Completes entries of the directory `root` (a descriptor), whose stamps are `stamps`."""
+    """Completes entries of the directory `root` (a descriptor), whose stamps are `stamps`.
+
+    Small `contents` that had to be read are kept.
+    """
 
     def __init__(
-        self, root: int, stamps: dict[bytes, Stamp], index: StatIndex, counters: Counters
+        self,
+        root: int,
+        stamps: dict[bytes, Stamp],
+        index: StatIndex,
+        counters: Counters,
+        contents: Contents,
     ) -> None:
         self._root = root
         self._stamps = stamps
         self._index = index
         self._counters = counters
+        self._contents = contents
 
     def complete(self, entries: Iterable[Entry]) -> list[Entry]:
         """Raises UserError for a file that goes on changing, HostError for an unreadable one."""
@@ -103,7 +113,7 @@ class Digesting:
     def _record(self, entry: Entry, descriptor: int) -> Record:
         if entry.kind is Kind.DIRECTORY:
             return read_directory_record(descriptor)
-        record = read_record(descriptor, entry.size)
+        record = read_record(descriptor, entry.size, self._contents)
         self._counters.files_read += 1
         return record
 

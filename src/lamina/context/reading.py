@@ -7,6 +7,7 @@ import os
 
 from lamina.context.statindex import Record, Xattrs, stamp_of
 from lamina.fs.copyfile import hash_content
+from lamina.layer.contents import Contents
 from lamina.layer.overlay import is_kept
 
 # No link is followed; a FIFO that took a file's place does not block.
@@ -30,8 +31,8 @@ def read_xattrs(descriptor: int) -> Xattrs:
     return tuple((name, os.getxattr(descriptor, name)) for name in kept)
 
 
-def read_record(descriptor: int, size: int) -> Record:
-    """What the open file holds; `size` is the number of bytes to expect.
+def read_record(descriptor: int, size: int, contents: Contents) -> Record:
+    """What the open file holds; `size` is the number of bytes to expect. Small `contents` are kept.
 
     The record's stamp is that of the moment after reading: if it differs from the one before, the
     file changed meanwhile. Raises OSError.
@@ -40,7 +41,9 @@ def read_record(descriptor: int, size: int) -> Record:
         data = os.read(descriptor, size + 1)
         if len(data) == size:
             stamp = stamp_of(os.fstat(descriptor))
-            return Record(stamp, hashlib.sha256(data).digest(), read_xattrs(descriptor))
+            digest = hashlib.sha256(data).digest()
+            contents.keep(digest, data)
+            return Record(stamp, digest, read_xattrs(descriptor))
     hasher = hashlib.sha256()
     hash_content(descriptor, size, hasher)
     stamp = stamp_of(os.fstat(descriptor))

@@ -16,10 +16,9 @@ from msgspec.structs import replace
 
 from lamina.context.descent import Descent
 from lamina.context.digesting import Digesting
-from lamina.context.reading import READ_FLAGS
 from lamina.context.statindex import Counters, Stamp, StatIndex, settled, stamp_of
 from lamina.errors import HostError, UserError
-from lamina.fs.paths import open_beneath
+from lamina.layer.contents import Contents
 from lamina.layer.entry import Entry, Kind
 
 _MOST_LINKS = 255
@@ -88,10 +87,12 @@ class ContextTree:
         *,
         keep_owners: bool = False,
         ignore_file: str = ".dockerignore",
+        contents: Contents | None = None,
     ) -> None:
         """With `keep_owners` files belong to whom they belong on disk: for unpacked archives.
 
-        `ignore_file` is the name of what `ignore` was read from, for messages.
+        `ignore_file` is the name of what `ignore` was read from, for messages. What small files
+        hold is kept in `contents`.
 
         Raises UserError where `root` is no directory that can be read.
         """
@@ -99,6 +100,7 @@ class ContextTree:
         self.root = root
         self.ignore_file = ignore_file
         self.counters = Counters()
+        self._contents = contents or Contents(room=0)
         self._ignored: dict[bytes, IgnoreDirectory] = {}
         if ignore is not None:
             self._ignored[b""] = ignore.walk()
@@ -172,7 +174,7 @@ class ContextTree:
                 todo += reversed(self._list(entry.path).entries.values())
 
     def host_path(self, path: bytes) -> bytes:
-        """See Tree. To read a file use `open_file`, which cannot be led out of the context."""
+        """See Tree. To read a file use `descent`, which cannot be led out of the context."""
         root = os.fsencode(self.root)
         return os.path.join(root, path) if path else root
 
@@ -182,14 +184,14 @@ class ContextTree:
         A file that changed since it was listed is given as it is now. Raises UserError for one that
         goes on changing, HostError for one that cannot be read.
         """
-        work = Digesting(self._descriptor, self._stamps, self._index, self.counters)
+        work = Digesting(self._descriptor, self._stamps, self._index, self.counters, self._contents)
         return work.complete(entries)
 
     # What a context can tell besides
 
-    def open_file(self, path: bytes) -> int:
-        """A descriptor to read the file with the real path `path`. Raises OSError."""
-        return open_beneath(self._descriptor, path, READ_FLAGS)
+    def descent(self) -> Descent:
+        """To open many files in the order of a walk, for one thread. Close it."""
+        return Descent(self._descriptor)
 
     def is_unchanged(self, path: bytes, status: os.stat_result) -> bool:
         """Whether a file with this status is still as it was when its entry was made."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -37,6 +38,18 @@ def _timeless(source: HttpOp | LocalOp) -> None:
     """The times of sources, where nobody asks for them."""
 
 
+class LayerCaches(Protocol):
+    """Brings layers from external caches (`control.cacheimports`)."""
+
+    def reachable(self, layer: Layer) -> bool:
+        """Whether the layer is said to be in one of them."""
+        ...
+
+    def fetch(self, layer: Layer, progress: Progress) -> bool:
+        """Brings its blob into the blob store; False where it is in none of them."""
+        ...
+
+
 class ImageOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """What an image was asked for as, and what that was found to mean. `local`: in a layout."""
 
@@ -49,7 +62,7 @@ class ImageBases(msgspec.Struct):
     """Resolves names for the lowering, and fetches the layers of what it resolved.
 
     `contexts` are the values of --build-context by familiar name, `times` knows when sources were
-    last changed.
+    last changed. `caches` are the external caches of this build.
     """
 
     store: Store
@@ -60,6 +73,7 @@ class ImageBases(msgspec.Struct):
     times: Callable[[HttpOp | LocalOp], int | None] = _timeless
     stacks: dict[tuple[Digest, Platform], Stack] = msgspec.field(default_factory=dict)
     origins: dict[ImageOp, ImageOrigin] = msgspec.field(default_factory=dict)
+    caches: LayerCaches | None = None
     _sources: dict[Digest, tuple[ImageSource, Reference]] = msgspec.field(default_factory=dict)
     _resolved: dict[tuple[str, Platform], Base] = msgspec.field(default_factory=dict)
     _times: dict[HttpOp | LocalOp, int | None] = msgspec.field(default_factory=dict)
@@ -110,7 +124,8 @@ class ImageBases(msgspec.Struct):
         blob = layer.blob
         if blob is None or self.store.blobs.has(blob.digest, blob.size):
             return
-        source, reference = self._sources.get(blob.digest) or self._from_origin(layer.origin)
+        if self.caches is not None and self.caches.fetch(layer, progress):
+            return
         arrived = 0
 
         def count(more: int) -> None:
@@ -118,7 +133,18 @@ class ImageBases(msgspec.Struct):
             arrived += more
             progress(arrived, blob.size)
 
+        source, reference = self._sources.get(blob.digest) or self._from_origin(layer.origin)
         source.fetch(reference, blob, self.store.blobs, progress=count)
+
+    def reachable(self, layer: Layer) -> bool:
+        """Whether there is a way to the external cache that a layer is in (ops.stacks.Stacks).
+
+        Registries and layouts tell by their names alone how to fetch from them, and so need not be
+        named by this build.
+        """
+        if self.caches is not None and self.caches.reachable(layer):
+            return True
+        return layer.origin.startswith(_LAYOUT) or "://" not in (layer.origin or "://")
 
     def _context(self, name: str, platform: Platform) -> str | None:
         short = familiar(name)
@@ -133,10 +159,10 @@ class ImageBases(msgspec.Struct):
                 pass
         registry = self.registry()
         image = registry.resolve(reference, platform)
-        self._remember(reference, image)
+        self.remember(reference, image)
         return registry, image
 
-    def _remember(self, reference: Reference, image: ResolvedImage) -> None:
+    def remember(self, reference: Reference, image: ResolvedImage) -> None:
         """Keep the documents of a pulled image, and its name; its layers come when they are
         needed.
         """
@@ -203,7 +229,14 @@ class ImageBases(msgspec.Struct):
             if own is not None and self.store.layers.has(own):
                 stack.append(Layer(id=own))
                 continue
-            self._sources[layer.descriptor.digest] = (source, reference)
+            if own is not None and layer.descriptor.digest == layer.diff_id:
+                # Named by its plain tar, which was never here: an external cache has the layer.
+                foreign = self.store.index.foreign(own)
+                if foreign is not None:
+                    stack.append(foreign)
+                    continue
+            if source is not self.store.images:  # which may have a layer's name, and not the layer
+                self._sources[layer.descriptor.digest] = (source, reference)
             stack.append(
                 Layer(
                     id=layer.diff_id,
@@ -231,4 +264,6 @@ def familiar(name: str) -> str:
 
 
 def _origin(reference: Reference, image: ResolvedImage) -> str:
-    return f"{reference.repository}@{image.descriptor.digest}"
+    """Where the image can be had again: under the name by which it was pulled or pushed first."""
+    top = image.index or image.descriptor
+    return top.annotations.get(ORIGIN) or f"{reference.repository}@{image.descriptor.digest}"

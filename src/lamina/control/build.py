@@ -7,31 +7,36 @@ import datetime
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 from msgspec.structs import replace
 
+from lamina.cache.memos import BuildMemos
 from lamina.cache.steps import StepCache
 from lamina.control import wiring
 from lamina.control.bases import ImageBases, familiar
+from lamina.control.chronicle import Chronicle
 from lamina.control.dating import SourceTimes
 from lamina.control.inputs import Inputs, open_inputs
 from lamina.control.outcome import dated, outcome
 from lamina.control.privileges import become_root
 from lamina.control.request import BuildOutcome, BuildRequest, OutputRequest
-from lamina.control.store import KeyLocks, Store, new_log_folder, open_store
+from lamina.control.retention import parse_keep
+from lamina.control.sizes import size_of
+from lamina.control.store import KeyLocks, Store, open_store
 from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import Lowered, LoweringRequest
+from lamina.errors import HostError, RemoteError
 from lamina.executor.spec import Executor, InteractiveExecutor
 from lamina.exporter.annotations import parse_flags
 from lamina.exporter.blobs import LayerBlobs
 from lamina.exporter.image import BuiltImage
+from lamina.exporter.meter import progress_of
 from lamina.exporter.port import ExportContext, Exporter, ExportResult
 from lamina.graph.ops import Limits
 from lamina.graph.vertex import Vertex
-from lamina.layer.stack import Stack
+from lamina.layer.stack import Layer, LayerLost, Stack
 from lamina.oci.digest import Digest, digest_from
 from lamina.oci.platform import Platform, host_platform, parse_platform
 from lamina.ops.copying.select import SourceNotFound
@@ -39,6 +44,10 @@ from lamina.ops.stacks import Stacks
 from lamina.solver.port import Result
 from lamina.solver.solver import Solver
 from lamina.trace.recorder import Recorder, Step, Watcher
+
+if TYPE_CHECKING:
+    from lamina.control.externalcache import CachePlaces, ExternalCaches
+    from lamina.remotecache.composing import Built
 
 
 def run_build(
@@ -57,26 +66,90 @@ def run_build(
     exporters = [(output, wiring.choose_exporter(output)) for output in _outputs(request)]
     limit = become_root()
     store = open_store(root)
-    recorder = Recorder(watchers)
+    places = _places(request, store, environ)
     name = os.urandom(13).hex()
+    chronicle = Chronicle(
+        folder=os.path.join(store.folder("history"), name),
+        build=name,
+        request=request,
+        keep=parse_keep(environ),
+    )
+    recorder = Recorder((*watchers, chronicle))
     recorder.build_started(name)
     if limit:
         recorder.warn(limit)
     try:
-        with _Build.open(request, store, recorder, environ, stdin) as build:
-            images, epoch = build.solve(name)
-            results = build.export(images, exporters, epoch, stdout)
+        with (
+            _caches(places, store, recorder) as caches,
+            _Build.open(request, store, recorder, chronicle, caches, environ, stdin) as build,
+        ):
+            solution = build.solve(name)
+            results = build.export(solution, exporters, stdout)
+            if caches is not None:
+                caches.finish(build.built(caches, solution))
     except BaseException as error:
         told = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         recorder.build_finished(told or type(error).__name__)
+        _keep(chronicle, recorder, store, ())
         raise
     recorder.build_finished()
-    return outcome(request, results, name, build.logs)
+    _keep(chronicle, recorder, store, results)
+    return outcome(request, results, name, chronicle.folder)
+
+
+def _keep(
+    chronicle: Chronicle, recorder: Recorder, store: Store, results: Sequence[ExportResult]
+) -> None:
+    """Write the build's record. What came of the build does not depend on it."""
+    kinds = [output.type for output in _outputs(chronicle.request)]
+    try:
+        chronicle.finish(kinds, results, lambda key: size_of(store, key))
+    except (OSError, HostError) as error:
+        recorder.warn(f"the record of this build could not be kept: {error}")
+
+
+def _places(request: BuildRequest, store: Store, environ: Mapping[str, str]) -> CachePlaces | None:
+    """The external caches of a build, checked before anything else; None where it has none."""
+    if not request.external_caches:
+        return None
+    from lamina.control.externalcache import choose_places
+
+    host = host_platform(os.uname().machine)
+    platforms = [parse_platform(text, host=host) for text in request.platforms] or [host]
+    return choose_places(request, store, environ, platforms=platforms)
+
+
+@contextlib.contextmanager
+def _caches(
+    places: CachePlaces | None, store: Store, recorder: Recorder
+) -> Iterator[ExternalCaches | None]:
+    """The external caches, which are being read from now on."""
+    if places is None:
+        yield None
+        return
+    from lamina.control.externalcache import ExternalCaches
+
+    caches = ExternalCaches(places, store=store, recorder=recorder)
+    caches.start()
+    try:
+        yield caches
+    finally:
+        caches.close()
 
 
 def _outputs(request: BuildRequest) -> tuple[OutputRequest, ...]:
     """What was asked for; without that, the image goes to the local image store."""
     return request.outputs or (OutputRequest(type="image"),)
+
+
+class _Solution(msgspec.Struct, kw_only=True):
+    """What comes of a build before it is exported. `solver` knows the steps."""
+
+    name: str
+    started: float
+    lowered: Sequence[Lowered]
+    solver: Solver
+    images: Sequence[BuiltImage] = ()
 
 
 class _Build(msgspec.Struct):
@@ -89,7 +162,10 @@ class _Build(msgspec.Struct):
     inputs: Inputs
     bases: ImageBases
     stacks: Stacks
-    logs: str
+    memory: StepCache
+    memos: BuildMemos
+    chronicle: Chronicle
+    caches: ExternalCaches | None
     platforms: tuple[Platform | None, ...]
     host: Platform
     executor: InteractiveExecutor | None = None
@@ -102,16 +178,20 @@ class _Build(msgspec.Struct):
         request: BuildRequest,
         store: Store,
         recorder: Recorder,
+        chronicle: Chronicle,
+        caches: ExternalCaches | None,
         environ: Mapping[str, str],
         stdin: BinaryIO,
     ) -> Iterator[_Build]:
         host = host_platform(os.uname().machine)
+        elsewhere = None if caches is None else caches.imports
         bases = ImageBases(
             store=store,
             recorder=recorder,
             contexts={_context_name(name): value for name, value in request.named_contexts.items()},
             pull=request.pull,
             registry=wiring.registry(store, environ),
+            caches=elsewhere,
         )
         stacks = Stacks(
             layers=store.layers,
@@ -119,9 +199,11 @@ class _Build(msgspec.Struct):
             fetch=bases.fetch,
             recorder=recorder,
             locks=store.folder("locks"),
+            reachable=bases.reachable,
         )
         platforms = tuple(parse_platform(text, host=host) for text in request.platforms) or (None,)
         with open_inputs(request, store, stdin, environ) as inputs:
+            chronicle.dockerfile = inputs.dockerfile
             bases.times = SourceTimes(
                 layers=store.layers,
                 recorder=recorder,
@@ -137,7 +219,15 @@ class _Build(msgspec.Struct):
                 inputs=inputs,
                 bases=bases,
                 stacks=stacks,
-                logs=new_log_folder(store),
+                memory=StepCache(
+                    store.index,
+                    exists=stacks.exists,
+                    elsewhere=elsewhere,
+                    added=None if caches is None else caches.offer,
+                ),
+                memos=BuildMemos(store.index, elsewhere),
+                chronicle=chronicle,
+                caches=caches,
                 platforms=platforms,
                 host=host,
             )
@@ -147,7 +237,7 @@ class _Build(msgspec.Struct):
                 if build.executor is not None:
                     build.executor.close()
 
-    def solve(self, name: str) -> tuple[list[BuiltImage], int | None]:
+    def solve(self, name: str) -> _Solution:
         """Build the image of every platform. `name` is the build's."""
         started = datetime.datetime.now(datetime.UTC).timestamp()
         with self.recorder.internal(f"load build definition from {self.inputs.dockerfile.name}"):
@@ -156,7 +246,7 @@ class _Build(msgspec.Struct):
         for warning in lowered[0].warnings:
             span = warning.span
             self.recorder.warn(warning.message, file=span.file.name, line=span.line)
-        memory = StepCache(self.store.index, exists=self.stacks.exists)
+        targets = [each.vertex for each in lowered]
         solver = Solver(
             provider=wiring.provider(
                 self.request,
@@ -165,29 +255,55 @@ class _Build(msgspec.Struct):
                 self.bases,
                 self.stacks,
                 self._executor,
-                log=self._log,
+                memos=self.memos,
+                log=self.chronicle.log,
                 environ=self.environ,
+                seed=None if self.caches is None else self.caches.mounts_of(targets),
             ),
-            memory=memory,
+            memory=self.memory,
             single_flight=KeyLocks(self.store.folder("locks")),
             recorder=self.recorder,
             jobs=self.request.jobs or max(4, os.cpu_count() or 1),
         )
-        targets = [each.vertex for each in lowered]
+        solution = _Solution(name=name, started=started, lowered=lowered, solver=solver)
+        if self.caches is not None:
+            self.caches.prepare(self._layer_blobs(), self.stacks)
+        self._solve(solution)
+        return solution
+
+    def _solve(self, solution: _Solution) -> None:
+        """Make the images; again after a layer was lost that could be had before."""
+        targets = [each.vertex for each in solution.lowered]
         try:
-            results = solver.solve([*targets, *self._told(targets)])
+            results = solution.solver.solve(
+                [*targets, *self._told(targets)],
+                demanded=targets if self._needs_layers() else (),
+            )
         except SourceNotFound as error:
             if error.hint is None and error.span and ".." in error.span.text.split("/"):
                 error.hint = "a source cannot be outside of the build context: .. stops at its root"
             raise
-        memory.flush()
+        self.memory.flush()
         images = []
-        for each, stack in zip(lowered, results, strict=False):
+        for each, stack in zip(solution.lowered, results, strict=False):
             assert isinstance(stack, tuple)
             images.append(self._image(each, stack))
+        solution.images = images
+        if self.caches is not None:
+            built = self.built(self.caches, solution)
+            images = self.caches.inlined(images, built, epoch=solution.lowered[0].epoch)
         if self.request.provenance is not None:
-            images = self._attested(images, targets, results[len(targets) :], name, started)
-        return images, lowered[0].epoch
+            images = self._attested(images, targets, results[len(targets) :], solution)
+        solution.images = images
+
+    def built(self, caches: ExternalCaches, solution: _Solution) -> Built:
+        """What the build has to say to external caches."""
+        records = self.memory.used(solution.solver.keys())
+        return caches.built(records, self.memos.used(), solution.images)
+
+    def _needs_layers(self) -> bool:
+        """Whether somebody wants the layers of the images, and not only to know what they are."""
+        return any(output.type != "cacheonly" for output in _outputs(self.request))
 
     def _told(self, targets: Sequence[Vertex]) -> Sequence[Vertex]:
         """Steps whose results are wanted too: provenance tells of them."""
@@ -202,8 +318,7 @@ class _Build(msgspec.Struct):
         images: Sequence[BuiltImage],
         targets: Sequence[Vertex],
         results: Sequence[Result],
-        name: str,
-        started: float,
+        solution: _Solution,
     ) -> list[BuiltImage]:
         from lamina.control.provenance import BuildFacts, provenance, steps_below
 
@@ -216,8 +331,8 @@ class _Build(msgspec.Struct):
             results=dict(zip(steps_below(targets), results, strict=True)),
             content_of=self._only_file,
             builder=self.host,
-            name=name,
-            started=started,
+            name=solution.name,
+            started=solution.started,
             finished=datetime.datetime.now(datetime.UTC).timestamp(),
         )
         return [
@@ -233,17 +348,11 @@ class _Build(msgspec.Struct):
 
     def export(
         self,
-        images: Sequence[BuiltImage],
+        solution: _Solution,
         exporters: Sequence[tuple[OutputRequest, Exporter]],
-        epoch: int | None,
         stdout: BinaryIO,
     ) -> list[ExportResult]:
-        blobs = LayerBlobs(
-            content=self.store.blobs,
-            layers=self.store.layers,
-            index=self.store.index,
-            fetch=lambda layer: self.bases.fetch(layer, lambda done, total: None),
-        )
+        blobs = self._layer_blobs()
         results = []
         for output, exporter in exporters:
             with self.recorder.step_of(f"exporting to {output.type}") as step:
@@ -252,15 +361,48 @@ class _Build(msgspec.Struct):
                     blobs=blobs,
                     view=self.stacks.view,
                     store=self.store.images,
+                    target=wiring.targets(self.environ),
                     names=self.request.tags,
                     annotations=parse_flags(self.request.annotations),
-                    epoch=epoch,
+                    epoch=solution.lowered[0].epoch,
                     multi_platform=len(self.platforms) > 1 or self.request.multi_platform,
                     stdout=stdout,
-                    progress=partial(_tell, step),
+                    progress=progress_of(step),
                 )
-                results.append(exporter.export(images, context))
+                results.append(self._export(solution, exporter, context, step))
         return results
+
+    def _layer_blobs(self) -> LayerBlobs:
+        return LayerBlobs(
+            content=self.store.blobs,
+            layers=self.store.layers,
+            index=self.store.index,
+            fetch=self._fetch,
+            unpack=lambda layer: self.stacks.ensure((layer,)),
+            contents=self.store.layers.contents,
+        )
+
+    def _export(
+        self, solution: _Solution, exporter: Exporter, context: ExportContext, step: Step
+    ) -> ExportResult:
+        """Write one output. An external cache may turn out not to have what it promised."""
+        while True:
+            try:
+                return exporter.export(solution.images, context)
+            except LayerLost as error:
+                if all(self.stacks.exists(image.stack) for image in solution.images):
+                    raise  # nothing would be made again
+                step.note(f"{error}: the step that made it runs again")
+                self._solve(solution)
+
+    def _fetch(self, layer: Layer) -> None:
+        """Bring the blob of a layer that an output wants."""
+        try:
+            self.stacks.fetch(layer, lambda done, total: None)
+        except (RemoteError, HostError) as error:
+            if layer.pulled:
+                raise
+            raise self.stacks.lose(layer, error) from error
 
     def _lowering(self, platform: Platform | None) -> LoweringRequest:
         request = self.request
@@ -292,14 +434,12 @@ class _Build(msgspec.Struct):
     def _made(self, stack: Stack) -> float | None:
         """When the newest layer was made; a cached build makes the same image, times included."""
         layers = self.store.layers
-        return max(
-            (
-                os.path.getmtime(os.path.dirname(layers.diff_dir(each.id)))
-                for each in stack
-                if not each.pulled
-            ),
-            default=None,
+        times = (
+            each.created or layers.made_at(each.id)
+            for each in stack
+            if not each.pulled and (each.created or layers.has(each.id))
         )
+        return max(times, default=None)
 
     def _executor(self) -> Executor:
         """The executor, made when the first step runs: a cached build needs none."""
@@ -310,16 +450,6 @@ class _Build(msgspec.Struct):
                 for note in self.executor.notes:
                     self.recorder.warn(note)
             return self.executor
-
-    def _log(self, step: int) -> tuple[str, BinaryIO]:
-        path = f"{self.logs}/{step}.log"
-        return path, open(path, "ab", buffering=0)
-
-
-def _tell(step: Step, what: str, now: int, total: int) -> None:
-    """The progress of an output: bytes, or a single piece, whose end alone is worth a line."""
-    if total > 1 or now:
-        step.progress(what, now, total, unit="bytes" if total > 1 else "", done=now == total)
 
 
 def _context_name(name: str) -> str:

@@ -208,7 +208,13 @@ def _tree(store: Store, directory: str, ignore: SourceFile | None) -> Iterator[C
     matcher = parse_ignore_file(ignore) if ignore is not None else None
     index = StatIndex(index_file(store.folder("contexts"), directory))
     name = ignore.name if ignore is not None else ""
-    with ContextTree(directory, ignore=matcher, index=index, ignore_file=name) as tree:
+    with ContextTree(
+        directory,
+        ignore=matcher,
+        index=index,
+        ignore_file=name,
+        contents=store.layers.contents,
+    ) as tree:
         yield tree
 
 

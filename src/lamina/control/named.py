@@ -81,7 +81,7 @@ def _by_name(images: Sequence[NamedImage], text: str) -> tuple[NamedImage, ...]:
         for image in images
         if image.reference.repository == wanted.repository
         and wanted.tag in (None, image.reference.tag)
-        and image.descriptor.digest == wanted.digest
+        and wanted.digest in (image.descriptor.digest, image.reference.digest)
     )
 
 

@@ -39,7 +39,8 @@ def outcome(
     request: BuildRequest, results: Sequence[ExportResult], name: str, logs: str
 ) -> BuildOutcome:
     """Write --iidfile and --metadata-file, and tell what was made."""
-    best = next((r for r in results if r.digest is not None), results[0])
+    images = [result for result in results if result.digest is not None]
+    best = next((r for r in images if r.pushed), images[0] if images else results[0])
     facts = metadata(best, build_ref=f"default/default/{name}")
     image = image_id(best)
     if request.iidfile is not None:

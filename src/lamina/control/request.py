@@ -29,10 +29,27 @@ class OutputRequest(msgspec.Struct, frozen=True, kw_only=True):
     output.
 
     `attributes` holds the other keys as they were written (`tar`, `compression`, `name` …).
+    `type=registry` is written type=image,push=true.
     """
 
     type: str
     dest: str | None = None
+    attributes: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def pushes(self) -> bool:
+        """Whether it goes to registries."""
+        push = self.attributes.get("push")
+        return self.type == "image" and push is not None and parse_bool(push or "true") is True
+
+
+class CacheRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`--cache-from` or `--cache-to`: `type` is registry, local, inline, s3, gs, azblob or gha.
+
+    `attributes` holds the other keys as they were written.
+    """
+
+    type: str
     attributes: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -73,6 +90,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
     provenance: ProvenanceRequest | None = None
     outputs: tuple[OutputRequest, ...] = ()
+    cache_from: tuple[CacheRequest, ...] = ()
+    cache_to: tuple[CacheRequest, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
@@ -87,6 +106,13 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     metadata_file: str | None = None
     jobs: int = 0
     isolation: str = "default"
+
+    @property
+    def external_caches(self) -> bool:
+        """Whether a cache outside of the store may be read or written, the image itself included."""
+        return bool(
+            self.cache_from or self.cache_to or self.build_args.get("BUILDKIT_INLINE_CACHE")
+        )
 
     @property
     def multi_platform(self) -> bool:
@@ -148,6 +174,36 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     shm_size: int = 0
     read_only: bool = False
     isolation: str = "default"
+
+
+class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `lamina push` was given.
+
+    `names` are of the local store; `all_tags` pushes every one of their repositories' names.
+    `platform` "" is all of an image.
+    """
+
+    names: tuple[str, ...]
+    all_tags: bool = False
+    platform: str = ""
+
+
+class PushedName(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that a registry has now; `digest` and `size` in bytes are its manifest's."""
+
+    reference: Reference
+    digest: str
+    size: int
+
+
+class PulledImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that the local store has now; `digest` is that of the manifest or index in the
+    registry. `new`: it meant something else before, or nothing.
+    """
+
+    reference: Reference
+    digest: str
+    new: bool
 
 
 class ImageRow(msgspec.Struct, frozen=True, kw_only=True):

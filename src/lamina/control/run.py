@@ -150,6 +150,7 @@ def _find(text: str, store: Store, recorder: Recorder, environ: Mapping[str, str
             fetch=bases.fetch,
             recorder=recorder,
             locks=store.folder("locks"),
+            reachable=bases.reachable,
         ),
         stack=bases.stacks[op.digest, op.platform],
         config=base.config.config,

@@ -6,7 +6,8 @@ ROOT/images/    an OCI image layout: names, manifests, configurations, pulled an
      index.db   key → record, and what was computed from layers
      mounts/    cache mounts
      contexts/  digests of context files by their stat
-     logs/      whole outputs of steps, a folder a build
+     history/   a folder a build: its record, and the outputs of its steps
+     logs/      tracebacks of our own failures
      locks/     one file a step that runs, or layer that is unpacked
      executor/  the sandbox's own
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -52,7 +52,7 @@ def open_store(root: str) -> Store:
     """Open a store, making it where there is none. Raises HostError."""
     root = os.path.abspath(root)
     try:
-        for name in ("", "mounts", "contexts", "logs", "locks", "executor"):
+        for name in ("", "mounts", "contexts", "history", "locks", "executor"):
             os.makedirs(os.path.join(root, name), mode=0o711 if not name else 0o700, exist_ok=True)
     except OSError as error:
         raise HostError(
@@ -94,17 +94,3 @@ class KeyLocks(msgspec.Struct, frozen=True):
         finally:
             if taken is not None:
                 taken.remove()
-
-
-def new_log_folder(store: Store, *, keep: int = 50) -> str:
-    """A folder for the outputs of a build's steps; the oldest of more than `keep` are removed."""
-    logs = store.folder("logs")
-    name = time.strftime("%Y%m%d-%H%M%S-") + f"{os.getpid()}"
-    path = os.path.join(logs, name)
-    os.makedirs(path, exist_ok=True)
-    for old in sorted(os.listdir(logs))[:-keep]:
-        with contextlib.suppress(OSError):
-            for file in os.listdir(os.path.join(logs, old)):
-                os.unlink(os.path.join(logs, old, file))
-            os.rmdir(os.path.join(logs, old))
-    return path

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
+from lamina.cache.memos import Memos
 from lamina.content.source import ImageSource
+from lamina.content.target import ImageTarget
 from lamina.control.bases import ImageBases
 from lamina.control.inputs import Inputs
-from lamina.control.request import BuildRequest, OutputRequest
+from lamina.control.request import BuildRequest, CacheRequest, OutputRequest
 from lamina.control.store import Store
 from lamina.errors import UsageError
 from lamina.executor.spec import Executor, InteractiveExecutor
-from lamina.exporter.port import Exporter
+from lamina.exporter.port import Exporter, OpenTarget
 from lamina.graph.ops import (
     CopyOp,
     ExecOp,
@@ -29,7 +31,7 @@ from lamina.graph.vertex import Vertex
 from lamina.ops.bind import Binder
 from lamina.ops.copy import Copy
 from lamina.ops.makedir import MakeDir
-from lamina.ops.run import Run, Workshop
+from lamina.ops.run import Run, Seed, Workshop
 from lamina.ops.secrets import SecretPlace, Secrets
 from lamina.ops.sources import Given, Merge
 from lamina.ops.stacks import Stacks
@@ -38,6 +40,7 @@ from lamina.solver.port import Cached, Direct, Provider
 
 if TYPE_CHECKING:
     from lamina.ops.agents import Agents
+    from lamina.remotecache.place import CachePlace, Setting
 
 
 def choose_executor(isolation: str, store: Store) -> InteractiveExecutor:
@@ -110,6 +113,19 @@ def registry(store: Store, environ: Mapping[str, str]) -> Callable[[], ImageSour
     return open_registry
 
 
+def targets(environ: Mapping[str, str]) -> OpenTarget:
+    """Makes the client that pushes to registries when it is first needed."""
+
+    @cache
+    def open_target(insecure: frozenset[str]) -> ImageTarget:
+        from lamina.registry.client import RegistryClient
+        from lamina.registry.push import RegistryTarget
+
+        return RegistryTarget(RegistryClient(environ=environ, insecure=insecure))
+
+    return open_target
+
+
 def choose_exporter(output: OutputRequest) -> Exporter:
     """Raises UsageError for an unknown type or attribute."""
     match output.type:
@@ -129,6 +145,10 @@ def choose_exporter(output: OutputRequest) -> Exporter:
             from lamina.exporter.local import LocalExporter
 
             return LocalExporter.parse(output.dest, output.attributes)
+        case "image" if output.pushes:
+            from lamina.exporter.push import PushExporter
+
+            return PushExporter.parse(output.dest, output.attributes)
         case "image":
             from lamina.exporter.store import StoreExporter
 
@@ -140,7 +160,37 @@ def choose_exporter(output: OutputRequest) -> Exporter:
         case _:
             raise UsageError(
                 f"unknown output type {output.type!r}",
-                hint="known are oci, docker, tar, local, image and cacheonly",
+                hint="known are oci, docker, tar, local, image, registry and cacheonly",
+            )
+
+
+def choose_cache(cache: CacheRequest, setting: Setting, *, writes: bool) -> CachePlace:
+    """The place of a --cache-from, or with `writes` of a --cache-to; asks nobody yet.
+
+    Raises UsageError for an unknown type or attribute.
+    """
+    match cache.type:
+        case "registry":
+            from lamina.remotecache import registry as backend
+
+            return backend.parse(cache.attributes, setting, writes=writes)
+        case "local":
+            from lamina.remotecache import local
+
+            return local.parse(cache.attributes, setting, writes=writes)
+        case "inline":
+            raise UsageError(
+                "--cache-from type=inline: an inline cache is read from the image that holds it",
+                hint="--cache-from type=registry,ref=IMAGE",
+            )
+        case "s3" | "gs" | "azblob" | "gha":
+            from lamina.control.objectplaces import object_place
+
+            return object_place(cache, setting, writes=writes)
+        case _:
+            raise UsageError(
+                f"unknown cache type {cache.type!r}",
+                hint="known are registry, local, inline, s3, gs, azblob and gha",
             )
 
 
@@ -152,12 +202,14 @@ def provider(
     stacks: Stacks,
     executor: Callable[[], Executor],
     *,
+    memos: Memos,
     log: Callable[[int], tuple[str, BinaryIO]],
     environ: Mapping[str, str],
+    seed: Seed | None = None,
 ) -> Provider:
     """Makes operations executable with the drivers of this build."""
     workshop = Workshop(
-        binder=Binder(stacks=stacks, index=store.index),
+        binder=Binder(stacks=stacks, memos=memos),
         snapshotter=choose_snapshotter(store),
         executor=executor,
         cache_mounts=store.mounts,
@@ -167,6 +219,7 @@ def provider(
         ),
         agents=lambda: _agents(request, environ),
         log=log,
+        seed=seed,
     )
 
     def provide(vertex: Vertex) -> Direct | Cached:
@@ -184,7 +237,7 @@ def provider(
 
                 return Download(op, store.layers, store.index, environ)
             case CopyOp() as op:
-                return Copy(op, stacks, store.index, base=based)
+                return Copy(op, stacks, memos, base=based)
             case MakeDirOp() as op:
                 return MakeDir(op, stacks, base=based)
             case ExecOp() as op:

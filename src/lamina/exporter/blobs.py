@@ -24,6 +24,7 @@ from lamina.content.decompression import decompressing_reader
 from lamina.content.store import BlobStore
 from lamina.errors import HostError
 from lamina.exporter.options import LayerForm
+from lamina.layer.contents import Contents
 from lamina.layer.entry import Manifest
 from lamina.layer.stack import Layer, Stack
 from lamina.layer.tar import HashingSink, Sink, write_tar
@@ -35,7 +36,14 @@ _TAR_FORMAT = "1"
 
 _PLAIN = f"{_TAR_FORMAT}:{Compression.UNCOMPRESSED.value}"
 ORIGIN = "lamina.layer.origin"
-"""Annotation of a layer in the local image store: `Layer.origin`. Never leaves the store."""
+"""Annotation of a layer in the local image store: `Layer.origin`; of a name: the image as which
+it was pulled or pushed. Never leaves the store.
+"""
+
+UNWRITTEN = "lamina.image.unwritten"
+"""Annotation of a name in the local image store: the layers made here are named by their plain
+tars, and get another form when the image leaves.
+"""
 
 _CHUNK = 1 << 20
 _T = TypeVar("_T")
@@ -60,6 +68,10 @@ class BlobIndex(Protocol):
         """Remembers which layer has a plain tar with this digest."""
         ...
 
+    def foreign(self, layer: Digest) -> Layer | None:
+        """The layer as the external cache has it that it came from."""
+        ...
+
 
 class LayerFiles(Protocol):
     """Unpacked layers by id."""
@@ -79,7 +91,9 @@ class LayerBlob(msgspec.Struct, frozen=True, kw_only=True):
 class LayerBlobs:
     """Gives the blobs of layers. Safe for several threads.
 
-    `fetch` brings the blob of a pulled layer into the blob store, verified.
+    `fetch` brings the blob of a layer into the blob store, verified; `unpack` the files of a layer
+    from an external cache into the layer store. `contents` of files that were read a moment ago are
+    not read again.
     """
 
     def __init__(
@@ -89,26 +103,35 @@ class LayerBlobs:
         layers: LayerFiles,
         index: BlobIndex,
         fetch: Callable[[Layer], None],
+        unpack: Callable[[Layer], None] | None = None,
         threads: int = 2,
+        contents: Contents | None = None,
     ) -> None:
         self._content = content
         self._layers = layers
         self._index = index
         self._fetch = fetch
+        self._unpack = unpack
         self._threads = threads
+        self._contents = contents
 
     def diff_id(self, layer: Layer) -> Digest:
         """The digest of the layer's plain tar; reads its files where that is not yet known."""
-        return self.plain(layer).digest if not layer.pulled else layer.id
+        if layer.pulled:
+            return layer.id
+        return layer.diff_id or self.plain(layer).digest
 
     def diff_ids(self, stack: Stack) -> tuple[Digest, ...]:
         return self._each(stack, self.diff_id)
 
     def plain(self, layer: Layer) -> Descriptor:
-        """The plain tar of a layer that was made here, as a blob; it is not written."""
+        """The plain tar of a layer that a step made, as a blob; it is not written."""
+        form = LayerForm(compression=Compression.UNCOMPRESSED)
+        if layer.diff_id is not None and layer.size:
+            told = KnownBlob(digest=layer.diff_id, size=layer.size, diff_id=layer.diff_id)
+            return _descriptor(told, form)
         made = self._made(layer)
         assert made is not None, "a pulled layer is the blob that it came as"
-        form = LayerForm(compression=Compression.UNCOMPRESSED)
         known = self._index.blob(made, _PLAIN)
         if known is None:
             plain = HashingSink()
@@ -123,10 +146,10 @@ class LayerBlobs:
         """
 
         def reference(layer: Layer) -> LayerBlob:
-            if layer.blob is not None and self._made(layer) is None:
+            if layer.blob is not None and not self._has_plain(layer):
                 noted = {**layer.blob.annotations, ORIGIN: layer.origin} if layer.origin else {}
                 blob = msgspec.structs.replace(layer.blob, annotations=noted)
-                return LayerBlob(descriptor=blob, diff_id=layer.id)
+                return LayerBlob(descriptor=blob, diff_id=layer.diff_id or layer.id)
             descriptor = self.plain(layer)
             return LayerBlob(descriptor=descriptor, diff_id=descriptor.digest)
 
@@ -134,7 +157,15 @@ class LayerBlobs:
             return tuple(map(reference, stack))
         return self._each(stack, reference)
 
+    def _has_plain(self, layer: Layer) -> bool:
+        """Whether a layer's plain tar is known, or can be told from files that are here."""
+        if layer.diff_id is not None:
+            return bool(layer.size) or self._layers.has(layer.id)
+        return self._made(layer) is not None
+
     def _is_known(self, layer: Layer) -> bool:
+        if layer.size or not self._has_plain(layer):
+            return True
         made = self._made(layer)
         return made is None or self._index.blob(made, _PLAIN) is not None
 
@@ -157,45 +188,80 @@ class LayerBlobs:
     ) -> LayerBlob:
         """One layer as a blob that is in the blob store."""
         advance = advance or _unseen
-        made = self._made(layer)
+        layer = self._original(layer)
+        made = self._made(layer, form)
         if made is not None:
+            self._bring_files(layer)
             name = form_name(form)
             known = self._remembered(made, name, lambda: self._write(made, form, advance))
             return LayerBlob(descriptor=_descriptor(known, form), diff_id=known.diff_id)
         assert layer.blob is not None
-        if _is_converted(layer.blob, form):
+        if layer.pulled and _is_converted(layer.blob, form):
             name = f"pulled:{form_name(form)}"
             known = self._remembered(layer.id, name, lambda: self._convert(layer, form, advance))
             return LayerBlob(descriptor=_descriptor(known, form), diff_id=layer.id)
         if not self._content.has(layer.blob.digest):
             self._bring(layer)
             advance(layer.blob.size)
-        return LayerBlob(
-            descriptor=as_it_came(layer.blob, docker_types=form.docker_types), diff_id=layer.id
-        )
+        return _unchanged(layer, form)
+
+    def foreseen(self, layer: Layer, form: LayerForm) -> LayerBlob | None:
+        """What `blob` will give, where that is known beforehand; the blob need not be here."""
+        layer = self._original(layer)
+        made = self._made(layer, form)
+        converted = layer.pulled and layer.blob is not None and _is_converted(layer.blob, form)
+        if made is None and not converted:
+            return _unchanged(layer, form)
+        name = form_name(form) if made is not None else f"pulled:{form_name(form)}"
+        known = self._index.blob(made or layer.id, name)
+        if known is None:
+            return None
+        return LayerBlob(descriptor=_descriptor(known, form), diff_id=known.diff_id)
 
     def _missing(self, layer: Layer, form: LayerForm) -> int:
-        made = self._made(layer)
+        layer = self._original(layer)
+        made = self._made(layer, form)
         if made is not None:
             known = self._index.blob(made, form_name(form))
             if known is not None and self._content.has(known.digest):
                 return 0
+            if not self._layers.has(made):
+                return layer.size
             return sum(entry.size for entry in self._layers.manifest(made).entries)
         assert layer.blob is not None
-        if _is_converted(layer.blob, form):
+        if layer.pulled and _is_converted(layer.blob, form):
             known = self._index.blob(layer.id, f"pulled:{form_name(form)}")
             return 0 if known is not None and self._content.has(known.digest) else layer.blob.size
         return 0 if self._content.has(layer.blob.digest) else layer.blob.size
 
-    def _made(self, layer: Layer) -> Digest | None:
-        """The id of a layer whose files are here because it was made here; None for others.
+    def _made(self, layer: Layer, form: LayerForm | None = None) -> Digest | None:
+        """The id of a layer that is written from its files; None for one that is what it came as.
 
         Images in the local store name such layers by their diff IDs, as if they had been pulled.
+        A layer from an external cache is what it came as only where writing it in `form` would give
+        the same, so that an image is the same wherever its layers were made.
         """
         if not layer.pulled:
-            return layer.id
+            blob = layer.blob
+            if blob is None or form is None or not _is_written_so(blob, form):
+                return layer.id
+            nearer = self._layers.has(layer.id) and not self._content.has(blob.digest)
+            return layer.id if nearer else None
         made = self._index.layer_of(layer.id)
         return made if made is not None and self._layers.has(made) else None
+
+    def _original(self, layer: Layer) -> Layer:
+        """A layer of the local image store that was never here, as an external cache has it."""
+        blob = layer.blob
+        if not layer.pulled or blob is None or blob.digest != layer.id:
+            return layer
+        made = None if self._content.has(blob.digest) else self._index.layer_of(layer.id)
+        foreign = None if made is None or self._layers.has(made) else self._index.foreign(made)
+        return foreign or layer
+
+    def _bring_files(self, layer: Layer) -> None:
+        if layer.diff_id is not None and self._unpack and not self._layers.has(layer.id):
+            self._unpack(layer)
 
     def _remembered(self, layer: Digest, name: str, make: Callable[[], KnownBlob]) -> KnownBlob:
         known = self._index.blob(layer, name)
@@ -235,7 +301,8 @@ class LayerBlobs:
         return known
 
     def _tar(self, made: Digest, out: Sink, clamp_ns: int | None) -> None:
-        write_tar(self._layers.manifest(made), self._layers.diff_dir(made), out, clamp_ns=clamp_ns)
+        manifest, files = self._layers.manifest(made), self._layers.diff_dir(made)
+        write_tar(manifest, files, out, clamp_ns=clamp_ns, contents=self._contents)
 
     def _convert(self, layer: Layer, form: LayerForm, advance: Callable[[int], None]) -> KnownBlob:
         """A pulled layer in another compression. Its plain bytes are verified on the way."""
@@ -302,6 +369,22 @@ def as_it_came(blob: Descriptor, *, docker_types: bool) -> Descriptor:
     return msgspec.structs.replace(
         blob, media_type=kind.media_type(docker=docker_types), annotations=kept, platform=None
     )
+
+
+def _unchanged(layer: Layer, form: LayerForm) -> LayerBlob:
+    """A layer as the blob that it came as."""
+    assert layer.blob is not None
+    blob = as_it_came(layer.blob, docker_types=form.docker_types)
+    if layer.diff_id is None:
+        return LayerBlob(descriptor=blob, diff_id=layer.id)
+    bare = msgspec.structs.replace(blob, annotations={})
+    return LayerBlob(descriptor=bare, diff_id=layer.diff_id)
+
+
+def _is_written_so(blob: Descriptor, form: LayerForm) -> bool:
+    """Whether the blob of a layer that a step made elsewhere is what would be written here."""
+    same = compression_of(blob.media_type) is form.compression
+    return same and form.clamp_ns is None and not (form.force and form.level is not None)
 
 
 def _is_converted(blob: Descriptor, form: LayerForm) -> bool:

@@ -53,6 +53,12 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
             names=tuple(str(name) for name in self.names),
         )
 
+    def documents(self) -> tuple[Descriptor, ...]:
+        """The manifests and the index among the blobs, each before what refers to it."""
+        kinds = mediatype.MANIFESTS | mediatype.INDEXES
+        top, *children = (one for one in self.blobs if one.media_type in kinds)
+        return (*children, top)
+
     def named(self) -> tuple[Descriptor, ...]:
         """The descriptor once for every name, as an image layout lists it (containerd's way)."""
         if not self.names:
@@ -237,6 +243,11 @@ def _dated(descriptor: Descriptor, created: Sequence[str | None], epoch: int | N
     return msgspec.structs.replace(
         descriptor, annotations={CREATED: time, **descriptor.annotations}
     )
+
+
+def noted(descriptor: Descriptor, key: str, value: str) -> Descriptor:
+    """With an annotation more."""
+    return msgspec.structs.replace(descriptor, annotations={**descriptor.annotations, key: value})
 
 
 def _named(descriptor: Descriptor, name: Reference) -> Descriptor:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from lamina.trace.recorder import Step
+
 OutputProgress = Callable[[str, int, int], None]
 """Takes what is being done ("exporting layers"), how much of it is done and how much there is.
 
@@ -15,6 +17,18 @@ Called from several threads, never at once.
 """
 
 _STEPS = 100
+
+
+def progress_of(step: Step) -> OutputProgress:
+    """Progress that the trace tells as that of a step: bytes, or a single piece, whose end alone
+    is worth a line.
+    """
+
+    def tell(what: str, now: int, total: int) -> None:
+        if total > 1 or now:
+            step.progress(what, now, total, unit="bytes" if total > 1 else "", done=now == total)
+
+    return tell
 
 
 def silent(what: str, current: int, total: int) -> None:

@@ -29,13 +29,24 @@ _IMAGE_KEYS = frozenset(
         "source-date-epoch",
     )
 )
+PLACEMENT_KEYS = frozenset(
+    ("name-canonical", "push", "push-by-digest", "registry.insecure", "store", "unpack")
+)
+"""What `type=image` has besides."""
+
+_ELSEWHERE = "not supported here: images are pushed with type=image,push=true"
+_DANGLING = "not supported: an image in the local store has a tag; give it one with name=NAME:TAG"
 _REFUSED = {
-    "push": "pushing from --output is not supported yet",
-    "push-by-digest": "pushing from --output is not supported yet",
-    "registry.insecure": "pushing from --output is not supported yet",
+    "push": _ELSEWHERE,
+    "push-by-digest": _ELSEWHERE,
+    "registry.insecure": _ELSEWHERE,
+    "name-canonical": "not supported here: it is for images in the local store, type=image",
     "context": "loading into a Docker context is not supported: there is no daemon",
+    "dangling-name-prefix": _DANGLING,
+    "danging-name-empty-only": _DANGLING,
+    "prefer-nondist-layers": "not supported: foreign layers become ordinary ones",
 }
-_HARMLESS = frozenset(("unpack", "store", "prefer-nondist-layers"))
+_HARMLESS = frozenset(("unpack", "store"))
 
 
 class LayerForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +78,46 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     has_epoch: bool = False
     artifact: bool = True
     inline: bool = False
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where `type=image` puts the image: registries (`push`), the local store, or both.
+
+    `by_digest` gives it no tag there, `insecure` lets a registry speak HTTP or show any
+    certificate, `unpack` makes its files at once.
+    """
+
+    push: bool = False
+    by_digest: bool = False
+    insecure: bool = False
+    store: bool = True
+    unpack: bool = False
+
+
+def parse_placement(attributes: Mapping[str, str]) -> Placement:
+    """Raises UsageError.
+
+    `name-canonical` needs nothing: the local store finds every image as NAME@DIGEST, too.
+    """
+    boolean(attributes, "name-canonical", default=False)
+    placement = Placement(
+        push=boolean(attributes, "push", default=False),
+        by_digest=boolean(attributes, "push-by-digest", default=False),
+        insecure=boolean(attributes, "registry.insecure", default=False),
+        store=boolean(attributes, "store", default=True),
+        unpack=boolean(attributes, "unpack", default=False),
+    )
+    if placement.unpack and boolean(attributes, "rewrite-timestamp", default=False):
+        raise UsageError('"rewrite-timestamp" conflicts with "unpack"')
+    if placement.by_digest and "push" not in attributes:
+        raise UsageError("push-by-digest=true without push=true", hint="add push=true, or --push")
+    if placement.by_digest:
+        for name in _split(attributes.get("name", "")):
+            if parse_reference(name).tag:
+                raise UsageError(
+                    f"can't push tagged ref {name} by digest", hint="leave out the tag"
+                )
+    return placement
 
 
 def parse_image_options(
@@ -132,8 +183,11 @@ def boolean(attributes: Mapping[str, str], key: str, *, default: bool) -> bool:
 
 def parse_names(text: str) -> tuple[Reference, ...]:
     """Image names with commas between them; what has no tag gets `latest`. Raises UserError."""
-    names = [name.strip() for name in text.split(",")]
-    return tuple(parse_reference(name).with_default_tag() for name in names if name)
+    return tuple(parse_reference(name).with_default_tag() for name in _split(text))
+
+
+def _split(names: str) -> list[str]:
+    return [name for each in names.split(",") if (name := each.strip())]
 
 
 def _layer_form(attributes: Mapping[str, str]) -> LayerForm:

@@ -8,6 +8,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from lamina.content.store import BlobStore
+from lamina.content.target import ImageTarget
 from lamina.exporter.annotations import Annotation
 from lamina.exporter.blobs import LayerBlobs
 from lamina.exporter.image import BuiltImage
@@ -25,6 +26,10 @@ class ImageNames(Protocol):
     def tag(self, reference: Reference, descriptor: Descriptor) -> object: ...
 
 
+OpenTarget = Callable[[frozenset[str]], ImageTarget]
+"""Makes the client of the registries. Those given may speak HTTP, or show any certificate."""
+
+
 class ExportContext(msgspec.Struct, frozen=True, kw_only=True):
     """What an output works with.
 
@@ -36,6 +41,7 @@ class ExportContext(msgspec.Struct, frozen=True, kw_only=True):
     blobs: LayerBlobs
     view: Callable[[Stack], Tree]
     store: ImageNames | None = None
+    target: OpenTarget | None = None
     names: tuple[Reference, ...] = ()
     annotations: tuple[Annotation, ...] = ()
     epoch: int | None = None
@@ -51,13 +57,20 @@ class ExportContext(msgspec.Struct, frozen=True, kw_only=True):
 class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came out. `digest` is that of the manifest or index, `image_id` that of a single config.
 
-    All are None for outputs that are files and no image.
+    All are None for outputs that are files and no image. `pushed`: it is in a registry now.
     """
 
     digest: Digest | None = None
     image_id: Digest | None = None
     descriptor: Descriptor | None = None
     names: tuple[str, ...] = ()
+    pushed: bool = False
+
+
+def unpack(images: Sequence[BuiltImage], context: ExportContext) -> None:
+    """Makes the files of all layers, where they are not there (`unpack=true`)."""
+    for image in images:
+        context.view(image.stack)
 
 
 class Exporter(Protocol):

@@ -7,6 +7,7 @@ import os
 from typing import Final
 
 from lamina.fs.copyfile import hash_zeros
+from lamina.layer.batch import write_all as write_all
 from lamina.layer.pax import Map
 from lamina.layer.reader import TarReader
 
@@ -14,13 +15,6 @@ SMALL: Final = 64 * 1024
 """Up to so many bytes, a content is written in one piece and has no holes."""
 
 _ZEROS: Final = bytes(SMALL)
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of the data. Raises OSError."""
-    done = os.write(descriptor, data) if data else 0
-    while done < len(data):
-        done += os.write(descriptor, memoryview(data)[done:])
 
 
 def write_pieces(descriptor: int, reader: TarReader, pieces: Map, size: int) -> bytes:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from lamina.errors import HostError
 from lamina.layer.entry import Entry, Kind, Manifest
-from lamina.layer.filling import SMALL, write_all, write_pieces
+from lamina.layer.filling import SMALL, write_pieces
 from lamina.layer.pax import Map
 from lamina.layer.reader import MalformedTar, TarReader
 from lamina.layer.scan import LowerEntry, link_names
@@ -98,19 +98,24 @@ class DiffTree:
     def add_file(self, entry: Entry, reader: TarReader, sparse: Map | None) -> None:
         self._make_room(entry.path, for_directory=False)
         entry = self._owned(entry)
+        if sparse is None and entry.size <= SMALL:
+            content = reader.whole()
+            entry = replace(entry, digest=hashlib.sha256(content).digest())
+            self._writer.write_file(entry, content)
+        else:
+            entry = replace(entry, digest=self._fill(entry, reader, sparse))
+        self._entries[entry.path] = entry
+
+    def _fill(self, entry: Entry, reader: TarReader, sparse: Map | None) -> bytes:
+        """Makes a file that is large or has holes; returns its digest."""
         descriptor = self._writer.create(entry.path)
         try:
-            if sparse is None and entry.size <= SMALL:
-                content = reader.whole()
-                digest = hashlib.sha256(content).digest()
-                write_all(descriptor, content)
-            else:
-                pieces = sparse if sparse is not None else ((0, entry.size),)
-                digest = write_pieces(descriptor, reader, pieces, entry.size)
+            pieces = sparse if sparse is not None else ((0, entry.size),)
+            digest = write_pieces(descriptor, reader, pieces, entry.size)
             self._writer.complete(descriptor, entry)
         finally:
             os.close(descriptor)
-        self._entries[entry.path] = replace(entry, digest=digest)
+        return digest
 
     def add_directory(self, entry: Entry) -> None:
         path = entry.path
@@ -155,6 +160,7 @@ class DiffTree:
 
     def finish(self) -> tuple[Manifest, tuple[Note, ...]]:
         """Sets what had to wait; returns what is in the directory."""
+        self._writer.flush()
         self._finish_deletions()
         entries = self._entries
         for path in sorted(entries, reverse=True):

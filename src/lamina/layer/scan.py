@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from lamina.errors import HostError
 from lamina.fs.copyfile import hash_content
+from lamina.layer.contents import Contents
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.overlay import read_entry, read_xattrs
 
@@ -44,16 +45,20 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_diff(
-    directory: str | bytes, *, lower: LowerEntry | None = None, hash_pool: Executor | None = None
+    directory: str | bytes,
+    *,
+    lower: LowerEntry | None = None,
+    hash_pool: Executor | None = None,
+    contents: Contents | None = None,
 ) -> Diff:
-    """Walks the upper directory of an overlay and hashes its files.
+    """Walks the upper directory of an overlay and hashes its files; small `contents` are kept.
 
     A directory that is in it only because its time changed is dropped. Sockets are, as no tar can
     hold them. The root is an entry where its mode, owner or attributes differ from the lower root
     (without `lower`: from 0755 root:root). Raises HostError where something cannot be read.
     """
     root = os.fsencode(directory).rstrip(b"/")
-    scan = _Scan(root, lower, hash_pool)
+    scan = _Scan(root, lower, hash_pool, contents or Contents(room=0))
     try:
         scan.walk()
         scan.root()
@@ -64,10 +69,13 @@ def read_diff(
 
 
 class _Scan:
-    def __init__(self, root: bytes, lower: LowerEntry | None, pool: Executor | None) -> None:
+    def __init__(
+        self, root: bytes, lower: LowerEntry | None, pool: Executor | None, contents: Contents
+    ) -> None:
         self.base = root
         self.lower = lower
         self.pool = pool
+        self.contents = contents
         self.entries: list[Entry] = []
         self.dropped: list[bytes] = []
         self.transparent: list[bytes] = []
@@ -132,7 +140,7 @@ class _Scan:
             task = self.pool.submit(_hash_large, path, status.st_size)
             self.hashing.append((len(self.entries), task))
         else:
-            digest, xattrs = _read_small(path, status.st_size)
+            digest, xattrs = _read_small(path, status.st_size, self.contents)
         self.entries.append(
             Entry(
                 path=inner,
@@ -208,7 +216,9 @@ def _by_path(entry: Entry) -> bytes:
     return entry.path
 
 
-def _read_small(path: bytes, size: int) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+def _read_small(
+    path: bytes, size: int, contents: Contents
+) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
     """The digest and the attributes of a file; large ones go on in pieces."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -220,7 +230,9 @@ def _read_small(path: bytes, size: int) -> tuple[bytes, tuple[tuple[bytes, bytes
         os.close(descriptor)
     if len(content) != size:
         raise HostError(f"{os.fsdecode(path)} changed while it was read")
-    return hashlib.sha256(content).digest(), xattrs
+    digest = hashlib.sha256(content).digest()
+    contents.keep(digest, content)
+    return digest, xattrs
 
 
 def _hash_large(path: bytes, size: int) -> bytes:

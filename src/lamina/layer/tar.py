@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from lamina.errors import HostError, UserError
 from lamina.fs.copyfile import Hash, data_ranges
+from lamina.layer.contents import SMALL, Contents
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.tarheader import BLOCK, END, encode_header
 from lamina.oci.digest import Digest, digest_from
@@ -21,7 +22,6 @@ WHITEOUT: Final = b".wh."
 OPAQUE_NAME: Final = b".wh..wh..opq"
 
 _PIECE: Final = 1 << 20
-_SMALL: Final = 64 * 1024
 
 
 class Sink(Protocol):
@@ -65,13 +65,16 @@ def write_tar(
     *,
     clamp_ns: int | None = None,
     verify: bool = False,
+    contents: Contents | None = None,
 ) -> None:
-    """Writes the layer; the contents come from `directory`, its unpacked form.
+    """Writes the layer; what `contents` do not have comes from `directory`, its unpacked form.
 
     Times above `clamp_ns` become that. `verify` hashes every file again; its size is checked
     anyway. Raises DamagedLayer, and Reserved for a file whose name begins with `.wh.`.
     """
-    writer = _Writer(os.fsencode(directory), out, verify=verify)
+    if contents is None or verify:
+        contents = Contents(room=0)
+    writer = _Writer(os.fsencode(directory), out, contents, verify=verify)
     for entry in manifest.entries:
         writer.add(entry, clamp_ns)
     writer.end()
@@ -87,8 +90,9 @@ def tar_of(manifest: Manifest, directory: str | bytes) -> tuple[Digest, int]:
 class _Writer:
     """Gathers headers and small files, so that the sink gets large pieces."""
 
-    def __init__(self, root: bytes, out: Sink, *, verify: bool) -> None:
+    def __init__(self, root: bytes, out: Sink, contents: Contents, *, verify: bool) -> None:
         self.root = root
+        self.kept = contents.get
         self.out = out
         self.verify = verify
         self.parts: list[bytes] = []
@@ -120,13 +124,18 @@ class _Writer:
         self.flush()
 
     def content(self, entry: Entry) -> None:
+        kept = self.kept(entry.digest)
+        if kept is not None and len(kept) == entry.size:
+            self.put(kept)
+            self.put(bytes(-entry.size % BLOCK))
+            return
         path = self.root + b"/" + entry.path
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             raise _damaged(path, error.strerror) from error
         try:
-            if entry.size <= _SMALL:
+            if entry.size <= SMALL:
                 self.small(descriptor, entry, path)
             else:
                 self.large(descriptor, entry, path)

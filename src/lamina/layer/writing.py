@@ -6,63 +6,72 @@ systems without attributes) is noted, and the rest goes on.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import Final
 
-import msgspec
-
 from lamina.fs.remove import remove_tree
+from lamina.layer.batch import CREATE, Attributes, Batch
+from lamina.layer.batch import Note as Note
 from lamina.layer.entry import Entry, Kind
 from lamina.layer.overlay import make_whiteout, set_opaque
 
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_OPEN: Final = 32
-_MOST_NOTES: Final = 100
-_REFUSED: Final = (errno.EPERM, errno.EINVAL, errno.EOVERFLOW, errno.ENOTSUP, errno.EACCES)
 _DEVICES: Final = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK}
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What the disk does not have of a file: `owner`, `device`, or an attribute's name."""
-
-    path: bytes
-    what: str
 
 
 class DiffWriter:
     """Creates files below `root`. The directory of every path exists already, made here.
 
-    All methods raise OSError for what is not merely noted.
+    Small files are made later, many at once: at the latest by `flush`, and before anything that
+    may concern them. All methods raise OSError for what is not merely noted.
     """
 
     def __init__(self, root: bytes) -> None:
         self._directories: dict[bytes, int] = {b"": os.open(root, _OPEN_DIRECTORY)}
         self._root = root
         status = os.fstat(self._directories[b""])
-        self._mine = (os.geteuid(), os.getegid())
+        mine = (os.geteuid(), os.getegid())
         if status.st_mode & stat.S_ISGID:
-            self._mine = (-1, -1)  # new files get another group than ours
-        self.notes: list[Note] = []
+            mine = (-1, -1)  # new files get another group than ours
+        self._attributes = Attributes(mine)
+        self._batch = Batch(self._attributes)
+
+    @property
+    def notes(self) -> list[Note]:
+        """What was only noted, of all files that are made."""
+        return self._attributes.notes
 
     def close(self) -> None:
+        self._batch.close()
         for descriptor in self._directories.values():
             os.close(descriptor)
         self._directories.clear()
 
+    def write_file(self, entry: Entry, content: bytes) -> None:
+        """A small file, with all that it has."""
+        path = entry.path
+        cut = path.rfind(b"/")
+        parent = path[: max(cut, 0)]
+        if not self._batch.is_in(parent):
+            self._batch.enter(parent, self._directory(parent))
+        if self._batch.add(path[cut + 1 :], entry, content):
+            self._batch.make()
+
+    def flush(self) -> None:
+        """Makes the files that wait to be made."""
+        if len(self._batch):
+            self._batch.make()
+
     def create(self, path: bytes) -> int:
-        """A descriptor to write the content of a new file to; `complete` closes it."""
+        """A descriptor to write the content of a new file to, to be closed after `complete`."""
         directory, name = self._parent(path)
-        return os.open(name, _CREATE, 0o600, dir_fd=directory)
+        return os.open(name, CREATE, 0o600, dir_fd=directory)
 
     def complete(self, descriptor: int, entry: Entry) -> None:
         """Sets what a file has besides its content."""
-        self._own(descriptor, entry)
-        self._attributes(descriptor, entry)
-        os.fchmod(descriptor, entry.mode)
-        os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+        self._attributes.complete(descriptor, entry)
 
     def make_directory(self, path: bytes) -> None:
         directory, name = self._parent(path)
@@ -70,12 +79,14 @@ class DiffWriter:
 
     def complete_directory(self, entry: Entry, *, opaque: bool) -> None:
         """Sets what a directory has besides its files; nothing more is made in it afterwards."""
+        self.flush()
         descriptor = self._directory(entry.path)
         if opaque:
             set_opaque(descriptor)
         self.complete(descriptor, entry)
 
     def link(self, target: bytes, path: bytes) -> None:
+        self.flush()
         source, old = self._parent(target)
         directory, name = self._parent(path)
         os.link(old, name, src_dir_fd=source, dst_dir_fd=directory, follow_symlinks=False)
@@ -89,7 +100,7 @@ class DiffWriter:
             os.mkfifo(name, 0o600, dir_fd=directory)
         else:
             self._make_device(entry, directory, name)
-        self._own_name(entry, directory, name)
+        self._attributes.own(name, entry, directory=directory)
         if entry.kind is not Kind.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=directory)
         times = (entry.mtime_ns, entry.mtime_ns)
@@ -100,6 +111,7 @@ class DiffWriter:
         make_whiteout(name, directory=directory)
 
     def remove(self, path: bytes, *, is_directory: bool) -> None:
+        self.flush()
         directory, name = self._parent(path)
         if not is_directory:
             try:
@@ -117,42 +129,9 @@ class DiffWriter:
         try:
             os.mknod(name, mode, os.makedev(*entry.device), dir_fd=directory)
         except PermissionError:
-            self._note(entry, "device")
+            self._attributes.note(entry, "device")
             # Something has to stand there, or what lower layers have would be seen.
-            os.close(os.open(name, _CREATE, 0o600, dir_fd=directory))
-
-    def _own(self, descriptor: int, entry: Entry) -> None:
-        if (entry.uid, entry.gid) == self._mine:
-            return
-        try:
-            os.fchown(descriptor, entry.uid, entry.gid)
-        except OSError as error:
-            if error.errno not in _REFUSED:
-                raise
-            self._note(entry, "owner")
-
-    def _own_name(self, entry: Entry, directory: int, name: bytes) -> None:
-        if (entry.uid, entry.gid) == self._mine:
-            return
-        try:
-            os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _REFUSED:
-                raise
-            self._note(entry, "owner")
-
-    def _attributes(self, descriptor: int, entry: Entry) -> None:
-        for name, value in entry.xattrs:
-            try:
-                os.setxattr(descriptor, name, value)
-            except OSError as error:
-                if error.errno not in (*_REFUSED, errno.ENOSPC, errno.E2BIG, errno.ERANGE):
-                    raise
-                self._note(entry, os.fsdecode(name))
-
-    def _note(self, entry: Entry, what: str) -> None:
-        if len(self.notes) < _MOST_NOTES:
-            self.notes.append(Note(path=entry.path, what=what))
+            os.close(os.open(name, CREATE, 0o600, dir_fd=directory))
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
         cut = path.rfind(b"/")

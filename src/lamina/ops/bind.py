@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from lamina.cache.index import Index
+from lamina.cache.memos import Memos
 from lamina.cachekey.key import ListedFile, Listing, Part
 from lamina.executor.spec import OverlayMount
 from lamina.graph.mounts import BindMount
@@ -25,13 +25,16 @@ class Binder(msgspec.Struct, frozen=True):
     """Makes bind mounts, and the parts of keys that they are."""
 
     stacks: Stacks
-    index: Index
+    memos: Memos
 
     def part(self, mount: BindMount, source: Stack) -> tuple[Part, tuple[Listing, ...]]:
         """The part of a key that a mount is. Raises UserError where the source does not exist."""
         if len(source) == 1 and not source[0].pulled:
             listing = Listing(
-                f"files:{mount.target}", identity(source), lambda: self._files(mount, source[0])
+                f"files:{mount.target}",
+                identity(source),
+                lambda: self._files(mount, source[0]),
+                costly=True,
             )
             return Part(listing.part, listing.digest), (listing,)
         if mount.source == "/":
@@ -59,15 +62,16 @@ class Binder(msgspec.Struct, frozen=True):
     def _files(self, mount: BindMount, layer: Layer) -> tuple[ListedFile, ...]:
         """The files of a layer that was made for the mount, by their names below its source."""
         below = mount.source.strip("/").encode("utf-8", "surrogateescape")
+        self.stacks.ensure((layer,))
         entries = self.stacks.layers.manifest(layer.id).entries
         return listed_files([entry for entry in entries if entry.path != below], below=below)
 
     def _subtree(self, path: str, source: Stack) -> str:
         """The digest of what is at `path` in a stack; computed once, for layers never change."""
         pure = hashlib.sha256(f"{identity(source)}\n{path}".encode("utf-8", "surrogateescape"))
-        known = self.index.memo(_MEMO, pure.digest())
+        known = self.memos.memo(_MEMO, pure.digest())
         if known is not None:
             return parse_digest(known.decode())
         digest = select(self.stacks.view(source), TreeSource(input=0, path=path)).digest
-        self.index.add_memo(_MEMO, pure.digest(), digest.encode())
+        self.memos.add_memo(_MEMO, pure.digest(), digest.encode())
         return digest

@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 
-from lamina.cache.index import Index
+from lamina.cache.memos import Memos
 from lamina.cachekey.key import CacheKey, Listing, Part
 from lamina.graph.ops import CopyOp, InlineSource, TreeSource
 from lamina.layer.stack import Layer, Stack
@@ -27,10 +27,10 @@ _MEMO = "selection"
 class Copy(Cached):
     """One COPY or ADD. `base` says that the input below it is an image as it was resolved."""
 
-    def __init__(self, op: CopyOp, stacks: Stacks, index: Index, *, base: bool) -> None:
+    def __init__(self, op: CopyOp, stacks: Stacks, memos: Memos, *, base: bool) -> None:
         self.op = op
         self.stacks = stacks
-        self.index = index
+        self.memos = memos
         self.base = base
         self._selected: dict[TreeSource, Selection] = {}
 
@@ -60,7 +60,14 @@ class Copy(Cached):
         ]
         with self.stacks.layers.work() as work:
             lower = self.stacks.view(below)
-            written = write(self.op, selections, lower, work.diff, now_ns=time.time_ns())
+            written = write(
+                self.op,
+                selections,
+                lower,
+                work.diff,
+                now_ns=time.time_ns(),
+                contents=self.stacks.layers.contents,
+            )
             tell(written, running.step)
             layer = self.stacks.layers.publish(work, written.manifest)
         return (*below, Layer(id=layer))
@@ -83,12 +90,12 @@ class Copy(Cached):
             selection = self._select(source, result)
             return Listing(part, selection.digest, selection.files)
         pure = self._question(source, result)
-        known = self.index.memo(_MEMO, pure)
+        known = self.memos.memo(_MEMO, pure)
         if known is None:
             known = self._select(source, result).digest.encode()
-            self.index.add_memo(_MEMO, pure, known)
+            self.memos.add_memo(_MEMO, pure, known)
         digest: Digest = parse_digest(known.decode())
-        return Listing(part, digest, lambda: self._select(source, result).files())
+        return Listing(part, digest, lambda: self._select(source, result).files(), costly=True)
 
     def _question(self, source: TreeSource, stack: Stack) -> bytes:
         asked = repr((identity(stack), source, self.op.exclude))

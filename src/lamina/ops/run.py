@@ -6,7 +6,8 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, BinaryIO
+from threading import Event
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
@@ -29,11 +30,13 @@ from lamina.fs.paths import resolve_in_root
 from lamina.graph import mounts as m
 from lamina.graph.ops import ExecOp
 from lamina.layer.stack import Layer, Stack
+from lamina.oci.platform import Platform
 from lamina.ops.bind import Binder
 from lamina.ops.parent import parent_part
 from lamina.ops.secrets import Secrets
 from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
 from lamina.solver.port import Cached, Result, Running
+from lamina.trace.recorder import Step
 
 if TYPE_CHECKING:
     from lamina.ops.agents import Agents
@@ -47,10 +50,21 @@ _NO_SHELL = (
 )
 
 
+class Seed(Protocol):
+    """Fills a cache mount that is new on this machine with what another one had in it."""
+
+    def __call__(
+        self, name: str, platform: Platform, folder: str, *, step: Step, cancelled: Event
+    ) -> bool:
+        """False where there is nothing; the folder is empty still."""
+        ...
+
+
 class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     """What all RUN steps of a build share.
 
     `log` opens the file that takes the whole output of the step with a number, and names it.
+    `seed` is None where no cache mount comes from elsewhere.
     """
 
     binder: Binder
@@ -60,6 +74,7 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Secrets
     agents: Callable[[], Agents]
     log: Callable[[int], tuple[str, BinaryIO]]
+    seed: Seed | None = None
 
 
 class Run(Cached):
@@ -225,15 +240,27 @@ class Run(Cached):
             self.workshop.cache_mounts.use(
                 mount,
                 self.op.platform,
-                fill=lambda directory: self._fill(mount, inputs, directory),
+                fill=lambda directory: self._fill(mount, inputs, directory, running),
                 note=running.step.note,
                 cancelled=running.cancelled,
+                refill=self.workshop.seed is not None,
             )
         )
         return folder.path
 
-    def _fill(self, mount: m.CacheMount, inputs: Sequence[Result], directory: str) -> None:
-        """Give a new cache mount the content that its `from` and `source` say."""
+    def _fill(
+        self, mount: m.CacheMount, inputs: Sequence[Result], directory: str, running: Running
+    ) -> None:
+        """Give a new cache mount what it had elsewhere, or what its `from` and `source` say."""
+        seed = self.workshop.seed
+        if seed is not None and seed(
+            mount.id,
+            self.op.platform,
+            directory,
+            step=running.step,
+            cancelled=running.cancelled,
+        ):
+            return
         if mount.input is None:
             return
         from lamina.ops.copying.export import copy_out

@@ -10,27 +10,29 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from lamina.content.decompression import decompressing_reader
-from lamina.content.errors import MalformedImage
+from lamina.content.errors import MalformedImage, WrongDigest
 from lamina.content.store import BlobStore
-from lamina.errors import HostError
+from lamina.errors import HostError, RemoteError
 from lamina.fs.lock import locked
 from lamina.layer.entry import Manifest
-from lamina.layer.stack import Layer, Stack
+from lamina.layer.stack import Layer, LayerLost, Stack
 from lamina.oci.digest import Digest, digest_from, encoded
 from lamina.snapshot.store import LayerStore
 from lamina.snapshot.view import View
-from lamina.trace.recorder import Progress, Recorder
+from lamina.trace.recorder import Progress, Recorder, Step
+
+if TYPE_CHECKING:
+    from lamina.layer.unpack import Unpacked
 
 EMPTY_LAYER = Manifest(entries=()).identity()
 
 Fetch = Callable[[Layer, Progress], None]
-"""Brings the blob of a pulled layer into the blob store, verified; may do nothing where it is
-there.
-"""
+"""Brings the blob of a layer into the blob store, verified; may do nothing where it is there."""
 
 
 def identity(stack: Stack) -> Digest:
@@ -39,19 +41,45 @@ def identity(stack: Stack) -> Digest:
     return digest_from(hashlib.sha256("\n".join(["lamina stack 1", *ids]).encode()).digest())
 
 
+def _nowhere(layer: Layer) -> bool:
+    return False
+
+
 class Stacks(msgspec.Struct):
-    """Safe for several threads; two processes never unpack the same layer at once."""
+    """Safe for several threads; two processes never unpack the same layer at once.
+
+    `reachable` says whether there is a way to the external cache that a layer's blob is in. One
+    whose blob could not be had, or was wrong, is lost for the whole build; so are all layers of a
+    cache that does not answer.
+    """
 
     layers: LayerStore
     blobs: BlobStore
     fetch: Fetch
     recorder: Recorder
     locks: str
+    reachable: Callable[[Layer], bool] = _nowhere
     _pulling: threading.Lock = msgspec.field(default_factory=threading.Lock)
+    _lost: set[tuple[Digest, str] | str] = msgspec.field(default_factory=set)
 
     def exists(self, stack: Stack) -> bool:
         """Whether the stack's files are here, or can be fetched."""
-        return all(layer.pulled or self.layers.has(layer.id) for layer in stack)
+        return all(
+            layer.pulled or self.layers.has(layer.id) or self._fetchable(layer) for layer in stack
+        )
+
+    def lose(self, layer: Layer, error: Exception) -> LayerLost:
+        """Give a layer of an external cache up, with a warning; for the caller to raise."""
+        silent = isinstance(error, RemoteError) and error.retryable
+        what = (
+            layer.origin
+            if silent and not isinstance(error, WrongDigest)
+            else (layer.id, layer.origin)
+        )
+        if what not in self._lost:
+            self._lost.add(what)
+            self.recorder.warn(f"a cached result cannot be used: {error}")
+        return LayerLost(f"a layer is lost: {error}")
 
     def unpacked(self, stack: Stack) -> bool:
         """Whether all of the stack's files are here."""
@@ -74,16 +102,9 @@ class Stacks(msgspec.Struct):
                 return
             origin = next((layer.origin for layer in missing if layer.origin), "base image")
             with self.recorder.internal(f"pull {origin}") as step, ThreadPoolExecutor(3) as pool:
-
-                def bring(layer: Layer) -> None:
-                    name = layer.id
-                    self.fetch(layer, lambda done, total: step.progress(name, done, total))
-                    step.progress(f"extracting {name}", 0)
-                    self._unpack(layer)
-                    step.progress(f"extracting {name}", 0, done=True)
-
-                for _ in pool.map(bring, missing):
-                    pass
+                lost = list(filter(None, pool.map(lambda layer: self._bring(layer, step), missing)))
+            if lost:
+                raise lost[0]
 
     def lower(self, stack: Stack) -> tuple[str, ...]:
         """The directories of unpacked layers, highest first, as an overlay takes them."""
@@ -92,12 +113,31 @@ class Stacks(msgspec.Struct):
     def _missing(self, stack: Stack) -> list[Layer]:
         seen = {layer.id: layer for layer in stack if not self.layers.has(layer.id)}
         for layer in seen.values():
-            if not layer.pulled:
-                raise HostError(
+            if not layer.pulled and not self._fetchable(layer):
+                raise LayerLost(
                     f"layer {layer.id} is gone from the store",
                     hint="build again: the steps that need it will run anew",
                 )
         return list(seen.values())
+
+    def _fetchable(self, layer: Layer) -> bool:
+        """Whether a layer that an external cache has can be had."""
+        if layer.blob is None or {(layer.id, layer.origin), layer.origin} & self._lost:
+            return False
+        return self.reachable(layer) or self.blobs.has(layer.blob.digest, layer.blob.size)
+
+    def _bring(self, layer: Layer, step: Step) -> LayerLost | None:
+        """Fetch and unpack one layer. That an external cache lacks it is no error of the pull."""
+        try:
+            self.fetch(layer, lambda done, total: step.progress(layer.id, done, total))
+            step.progress(f"extracting {layer.id}", 0)
+            self._unpack(layer)
+        except (RemoteError, HostError) as error:
+            if layer.pulled:
+                raise
+            return self.lose(layer, error)
+        step.progress(f"extracting {layer.id}", 0, done=True)
+        return None
 
     def _unpack(self, layer: Layer) -> None:
         from lamina.layer.unpack import MalformedLayer, unpack
@@ -111,9 +151,17 @@ class Stacks(msgspec.Struct):
                     unpacked = unpack(decompressing_reader(blob), work.diff)
                 except MalformedLayer as error:
                     raise MalformedImage(f"{layer.origin}: {error.message}") from error
-                if unpacked.diff_id != layer.id:
-                    raise MalformedImage(
-                        f"{layer.origin}: a layer holds {unpacked.diff_id}, "
-                        f"but the image's configuration says {layer.id}"
-                    )
-                self.layers.publish(work, unpacked.manifest, id=layer.id)
+                _check(layer, unpacked)
+                self.layers.publish(work, unpacked.manifest, id=layer.id, made=layer.created)
+
+
+def _check(layer: Layer, unpacked: Unpacked) -> None:
+    """Raises MalformedImage for files that are not the layer's."""
+    if layer.diff_id is None:
+        if unpacked.diff_id != layer.id:
+            raise MalformedImage(
+                f"{layer.origin}: a layer holds {unpacked.diff_id}, "
+                f"but the image's configuration says {layer.id}"
+            )
+    elif unpacked.diff_id != layer.diff_id or unpacked.manifest.identity() != layer.id:
+        raise MalformedImage(f"{layer.origin}: the files of a layer are not what its record says")

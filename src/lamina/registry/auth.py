@@ -26,7 +26,6 @@ from lamina.registry.credentials import (
     IdentityToken,
     Login,
     RegistryToken,
-    find_credential,
 )
 from lamina.registry.errors import ServerFailed, Unauthorized
 from lamina.registry.hosts import Endpoint, is_loopback
@@ -40,13 +39,26 @@ _MAX_ANSWER = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is asked for: `repository:library/alpine:pull`."""
+    """What is asked for: `repository:library/alpine:pull`, and to pull from `lenders` as well.
+
+    No `path` stands for the registry itself.
+    """
 
     path: str
     actions: tuple[str, ...] = ("pull",)
+    lenders: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return f"repository:{self.path}:{','.join(self.actions)}"
+    def texts(self, demanded: str) -> tuple[str, ...]:
+        """As token servers read it, one a repository, together with what the registry demands."""
+        wanted: dict[str, dict[str, None]] = {}
+        if self.path:
+            wanted[f"repository:{self.path}"] = dict.fromkeys(self.actions)
+        for lender in self.lenders:
+            wanted.setdefault(f"repository:{lender}", {})["pull"] = None
+        for text in demanded.split():
+            resource, _, actions = text.rpartition(":")
+            wanted.setdefault(resource, {}).update(dict.fromkeys(actions.split(",")))
+        return tuple(f"{resource}:{','.join(actions)}" for resource, actions in wanted.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +82,13 @@ class Authorizer:
         self,
         transport: Transport,
         *,
-        environ: Mapping[str, str],
+        find: Callable[[str, str], Found],
         clock: Callable[[], float],
     ) -> None:
-        """`clock` gives seconds and never goes back. `environ` tells where credentials are."""
+        """`find` tells the credentials for a domain and a path. `clock` gives seconds and never
+        goes back."""
         self._transport = transport
-        self._environ = environ
+        self._find = find
         self._clock = clock
         self._lock = threading.Lock()
         self._grants: dict[tuple[str, Scope], _Grant] = {}
@@ -112,8 +125,9 @@ class Authorizer:
         """The error for a registry that goes on to say no."""
         found = self._found.get((endpoint.domain, scope.path))
         if found is None or found.credential is None:
+            case = "to push" if "push" in scope.actions else "if the image is private"
             hint = (
-                f"if the image is private, log in: docker login {endpoint.domain}"
+                f"{case}, log in: lamina login {endpoint.domain}"
                 " (Lamina reads Docker's config.json)"
             )
         else:
@@ -144,7 +158,7 @@ class Authorizer:
     def _credential(self, endpoint: Endpoint, scope: Scope) -> Credential | None:
         key = (endpoint.domain, scope.path)
         if key not in self._found:
-            self._found[key] = find_credential(endpoint.domain, scope.path, environ=self._environ)
+            self._found[key] = self._find(endpoint.domain, scope.path)
         return self._found[key].credential
 
     def _token(
@@ -155,46 +169,60 @@ class Authorizer:
         scope: Scope,
     ) -> _Grant:
         realm = _checked_realm(challenge.parameters.get("realm", ""), endpoint)
-        asked = {
-            "service": challenge.parameters.get("service", ""),
-            "scope": challenge.parameters.get("scope") or str(scope),
-        }
+        asked = {"service": challenge.parameters.get("service", "")}
+        scopes = scope.texts(challenge.parameters.get("scope", ""))
         now = self._clock()
         match credential:
             case None:
-                status, data = self._ask("GET", realm, asked, login=None)
+                status, data = self._get(realm, endpoint, asked, scopes, login=None)
             case Login():
                 asked["account"] = credential.username
-                status, data = self._ask("GET", realm, asked, login=credential)
+                status, data = self._get(realm, endpoint, asked, scopes, login=credential)
             case IdentityToken():
                 asked |= {"grant_type": "refresh_token", "client_id": _CLIENT_ID}
-                asked["refresh_token"] = credential.token
-                status, data = self._ask("POST", realm, asked, login=None)
+                asked |= {"refresh_token": credential.token, "scope": " ".join(scopes)}
+                status, data = self._post(realm, endpoint, asked)
             case _:
                 assert_never(credential)
         if status in (400, 401, 403) and credential is not None:
             raise Unauthorized(
                 f"{endpoint.domain} does not accept the credentials",
                 registry=endpoint.domain,
-                hint=f"log in again: docker login {endpoint.domain}",
+                hint=f"log in again: lamina login {endpoint.domain}",
             )
         if status in (401, 403):
-            raise self.unauthorized(endpoint, scope, name=f"{endpoint.domain}/{scope.path}")
+            raise self.unauthorized(
+                endpoint, scope, name=f"{endpoint.domain}/{scope.path}".rstrip("/")
+            )
         return _grant_of(status, data, now=now, host=str(urlsplit(realm).hostname))
 
-    def _ask(
-        self, method: str, realm: str, asked: Mapping[str, str], *, login: Login | None
+    def _get(
+        self,
+        realm: str,
+        endpoint: Endpoint,
+        asked: Mapping[str, str],
+        scopes: tuple[str, ...],
+        *,
+        login: Login | None,
     ) -> tuple[int, bytes]:
-        headers = {"Authorization": _basic(login)} if login else {}
-        body = None
-        query = urlencode({key: value for key, value in asked.items() if value})
-        if method == "POST":
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-            body = query.encode()
-        else:
-            realm += ("&" if "?" in realm else "?") + query
+        pairs = [pair for pair in asked.items() if pair[1]]
+        query = urlencode([*pairs, *(("scope", text) for text in scopes)])
         return self._transport.send_small(
-            method, realm, headers=headers, body=body, limit=_MAX_ANSWER
+            "GET",
+            f"{realm}{'&' if '?' in realm else '?'}{query}",
+            headers={"Authorization": _basic(login)} if login else {},
+            limit=_MAX_ANSWER,
+            insecure=endpoint.excuses(realm),
+        )
+
+    def _post(self, realm: str, endpoint: Endpoint, asked: Mapping[str, str]) -> tuple[int, bytes]:
+        return self._transport.send_small(
+            "POST",
+            realm,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode({key: value for key, value in asked.items() if value}).encode(),
+            limit=_MAX_ANSWER,
+            insecure=endpoint.excuses(realm),
         )
 
 
@@ -205,7 +233,8 @@ def _checked_realm(realm: str, endpoint: Endpoint) -> str:
         raise ServerFailed(
             f"{endpoint.domain} names no valid address of its token server", retryable=False
         )
-    if parts.scheme == "http" and endpoint.scheme == "https" and not is_loopback(parts.netloc):
+    clear = parts.scheme == "http" and not is_loopback(parts.netloc)
+    if clear and endpoint.scheme == "https" and not endpoint.excuses(realm):
         raise ServerFailed(
             f"{endpoint.domain} names a token server without TLS, {parts.hostname}",
             retryable=False,

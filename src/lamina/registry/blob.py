@@ -10,10 +10,10 @@ from lamina.content.store import BlobStore, BlobWriter
 from lamina.errors import RemoteError
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.reference import Reference
-from lamina.registry.auth import Scope
-from lamina.registry.client import Answer, RegistryClient, Request
+from lamina.registry.client import RegistryClient
 from lamina.registry.errors import ServerFailed, Unreachable
-from lamina.registry.retry import Backoff
+from lamina.registry.hosts import Place
+from lamina.registry.message import Answer, Request
 
 _CHUNK = 256 << 10
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/")
@@ -26,16 +26,37 @@ def fetch_blob(
     descriptor: Descriptor,
     store: BlobStore,
     *,
-    progress: CountBytes | None,
+    progress: CountBytes | None = None,
 ) -> None:
-    """Downloads a blob of the repository of `reference`.
+    """Brings a blob of the repository of `reference` into the store, from a mirror or from the
+    registry. Does nothing for one that is there. Raises as `download_blob`."""
+    if not store.has(descriptor.digest, descriptor.size):
+        client.at_first(
+            reference,
+            lambda place: download_blob(client, place, descriptor, store, progress=progress),
+        )
+
+
+def download_blob(
+    client: RegistryClient,
+    place: Place,
+    descriptor: Descriptor,
+    store: BlobStore,
+    *,
+    progress: CountBytes | None = None,
+) -> None:
+    """Downloads a blob of the repository at `place`. Threads that want the same one wait for the
+    first of them.
 
     A broken connection is resumed where it broke (RFC 9110, 14), as often as there is progress;
     five failures in a row end it. What was put together from parts and has the wrong digest is
     read once more in one piece. Raises as `RegistrySource.fetch`.
     """
-    with store.writer(descriptor.digest, descriptor.size) as writer:
-        _Download(client, reference, descriptor, writer, progress or _silent).run()
+    with client.transfers.moving((str(store.root), descriptor.digest)):
+        if store.has(descriptor.digest, descriptor.size):
+            return
+        with store.writer(descriptor.digest, descriptor.size) as writer:
+            _Download(client, place, descriptor, writer, progress or _silent).run()
 
 
 def _silent(_: int) -> None:
@@ -48,23 +69,23 @@ class _Download:
     def __init__(
         self,
         client: RegistryClient,
-        reference: Reference,
+        place: Place,
         descriptor: Descriptor,
         writer: BlobWriter,
         progress: CountBytes,
     ) -> None:
         self._client = client
-        self._reference = reference
+        self._place = place
         self._descriptor = descriptor
         self._writer = writer
         self._progress = progress
-        self._name = f"{reference.repository}@{descriptor.digest}"
+        self._name = f"{place}@{descriptor.digest}"
         self._in_one_piece = False
         self._resumed = False
         self._farthest = 0
 
     def run(self) -> None:
-        backoff = Backoff(sleep=self._client.sleep)
+        backoff = self._client.backoff()
         while True:
             try:
                 self._read_rest()
@@ -75,7 +96,7 @@ class _Download:
                     raise WrongDigest(f"{self._name}: {error.message}") from None
                 self._start_over(in_one_piece=True)
             except RemoteError as error:
-                if not self._client.has_answered(self._reference.domain):
+                if not self._client.has_answered(self._place.domain):
                     raise
                 if self._writer.offset > self._farthest:
                     self._farthest = self._writer.offset
@@ -105,15 +126,14 @@ class _Download:
             # Where an answer does not tell its length, a broken connection looks like its end.
             cause = "the answer ended early"
             raise Unreachable(
-                f"{self._name}: {cause}", host=self._reference.domain, cause=cause, connected=True
+                f"{self._name}: {cause}", host=self._place.domain, cause=cause, connected=True
             )
 
     def _ask(self, start: int) -> Answer:
         ranged = {"Range": f"bytes={start}-"} if start and not self._in_one_piece else {}
         return self._client.ask(
             Request(
-                domain=self._reference.domain,
-                scope=Scope(path=self._reference.path),
+                place=self._place,
                 tail=f"blobs/{self._descriptor.digest}",
                 name=self._name,
                 headers=ranged,

@@ -6,9 +6,7 @@ Looked at in this order; the first that knows the registry wins:
     $REGISTRY_AUTH_FILE, else $XDG_RUNTIME_DIR/containers/auth.json,
     else ~/.config/containers/auth.json                       (podman login, skopeo login)
 
-In each: `credHelpers` of the registry, then `credsStore`, then `auths`. Helpers are programs by the
-name `docker-credential-<name>` that speak the docker-credential-helpers protocol: `get`, the
-address of the registry on standard input, JSON on standard output.
+In each: `credHelpers` of the registry, then `credsStore`, then `auths`.
 """
 
 from __future__ import annotations
@@ -16,15 +14,14 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
+from lamina.registry.credential_helper import HelperFailed, call_helper
 from lamina.registry.hosts import credential_keys
 
-_HELPER_TIMEOUT = 30.0
 _MAX_FILE = 4 << 20
 
 
@@ -101,12 +98,18 @@ def find_credential(domain: str, path: str, *, environ: Mapping[str, str]) -> Fo
     return Found(credential=None, problems=tuple(problems))
 
 
+def docker_config(environ: Mapping[str, str]) -> str | None:
+    """Where Docker keeps its configuration; None without a home."""
+    if folder := environ.get("DOCKER_CONFIG"):
+        return os.path.join(folder, "config.json")
+    home = environ.get("HOME")
+    return os.path.join(home, ".docker", "config.json") if home else None
+
+
 def _paths(environ: Mapping[str, str]) -> Iterator[str]:
     home = environ.get("HOME", "")
-    if folder := environ.get("DOCKER_CONFIG"):
-        yield os.path.join(folder, "config.json")
-    elif home:
-        yield os.path.join(home, ".docker", "config.json")
+    if docker := docker_config(environ):
+        yield docker
     if file := environ.get("REGISTRY_AUTH_FILE"):
         yield file
         return
@@ -172,38 +175,17 @@ def _from_helper(
     name = own or config.creds_store
     if not name:
         return None
-    if "/" in name or name.startswith("."):
-        problems.append(f"{name!r} is not the name of a credential helper")
-        return None
-    return _ask_helper(f"docker-credential-{name}", keys[0], environ, problems)
-
-
-def _ask_helper(
-    program: str, key: str, environ: Mapping[str, str], problems: list[str]
-) -> Credential | None:
     try:
-        done = subprocess.run(
-            [program, "get"],
-            input=key.encode(),
-            capture_output=True,
-            env=dict(environ),
-            timeout=_HELPER_TIMEOUT,
-            check=False,
-        )
-    except OSError as error:
-        problems.append(f"{program}: {error.strerror}")
+        data = call_helper(name, "get", keys[0].encode(), environ)
+    except HelperFailed as error:
+        problems.append(error.message)
         return None
-    except subprocess.TimeoutExpired:
-        problems.append(f"{program} did not answer within {_HELPER_TIMEOUT:.0f} s")
-        return None
-    if done.returncode != 0:
-        if b"credentials not found" not in done.stdout:
-            problems.append(f"{program} failed with exit code {done.returncode}")
+    if data is None:
         return None
     try:
-        answer = msgspec.json.decode(done.stdout, type=_Answer)
+        answer = msgspec.json.decode(data, type=_Answer)
     except msgspec.MsgspecError:
-        problems.append(f"{program} did not answer with the expected JSON")
+        problems.append(f"docker-credential-{name} did not answer with the expected JSON")
         return None
     if not answer.secret:
         return None

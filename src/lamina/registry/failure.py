@@ -44,7 +44,7 @@ def failure_of(
         return Unauthorized(
             f"{name}: {registry} denies access{words}",
             registry=registry,
-            hint="log in with an account that may read this repository",
+            hint=f"log in with an account that may do this there: lamina login {registry}",
         )
     # A signed address in an object store may have expired: the registry gives a new one.
     retryable = status >= 500 or status == 408 or (redirected and status == 403)

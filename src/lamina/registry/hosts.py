@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from lamina.oci.reference import DOCKER_HUB
 
@@ -11,16 +12,36 @@ _HUB_API = "registry-1.docker.io"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a repository is: that of its name, a mirror, or wherever registries.conf puts it."""
+
+    domain: str
+    path: str = ""
+    insecure: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.domain}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The API of one registry: `https://registry-1.docker.io` for the domain `docker.io`."""
+    """The API of one registry: `https://registry-1.docker.io` for the domain `docker.io`.
+
+    `insecure` is the user's word that its certificate need not be verified, nor TLS be spoken.
+    """
 
     domain: str
     scheme: str
     authority: str
+    insecure: bool = False
 
     @property
     def url(self) -> str:
         return f"{self.scheme}://{self.authority}"
+
+    def excuses(self, url: str) -> bool:
+        """Whether what the user said of the registry holds for an address that it sends us to."""
+        return self.insecure and urlsplit(url).hostname == urlsplit(self.url).hostname
 
 
 def api_authority(domain: str) -> str:

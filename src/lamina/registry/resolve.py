@@ -6,19 +6,19 @@ from lamina.content.documents import MAX_MANIFEST
 from lamina.content.errors import MalformedImage, WrongDigest
 from lamina.content.source import CountBytes, ResolvedImage, resolve_image
 from lamina.content.store import MAX_DOCUMENT, BlobStore
-from lamina.errors import RemoteError, UserError
+from lamina.errors import UserError
 from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import Digest, digest_of, parse_digest
 from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference
-from lamina.registry.auth import Scope
-from lamina.registry.blob import fetch_blob
-from lamina.registry.client import Answer, RegistryClient, Request
+from lamina.registry.blob import download_blob, fetch_blob
+from lamina.registry.client import RegistryClient
 from lamina.registry.errors import ServerFailed, Unreachable
-from lamina.registry.retry import Backoff
+from lamina.registry.hosts import Place
+from lamina.registry.message import Answer, Request
 
-_ACCEPT = ", ".join(
+ACCEPT = ", ".join(
     (mediatype.INDEX, mediatype.DOCKER_INDEX, mediatype.MANIFEST, mediatype.DOCKER_MANIFEST)
 )
 
@@ -42,12 +42,8 @@ class RegistrySource:
         """
         reference = reference.with_default_tag()
         try:
-            top = self._top(reference)
-            return resolve_image(
-                top,
-                read=lambda wanted: self._document(reference, wanted),
-                platform=platform,
-                name=str(reference),
+            return self._client.at_first(
+                reference, lambda place: self._resolve(place, reference, platform)
             )
         except Unreachable as error:
             # Whoever mistypes a name without a network should see both what may be wrong.
@@ -72,27 +68,47 @@ class RegistrySource:
 
         Raises NotFound, Unauthorized, Unreachable, TooManyRequests, ServerFailed, WrongDigest.
         """
-        if not store.has(descriptor.digest, descriptor.size):
-            fetch_blob(self._client, reference, descriptor, store, progress=progress)
+        fetch_blob(self._client, reference, descriptor, store, progress=progress)
 
-    def _top(self, reference: Reference) -> Descriptor:
+    def _resolve(self, place: Place, reference: Reference, platform: Platform) -> ResolvedImage:
+        repository = _Repository(self._client, place, self._store, name=str(reference))
+        return resolve_image(
+            repository.top(reference),
+            read=repository.document,
+            platform=platform,
+            name=str(reference),
+        )
+
+
+class _Repository:
+    """The documents of one repository, kept in the store."""
+
+    def __init__(
+        self, client: RegistryClient, place: Place, store: BlobStore, *, name: str
+    ) -> None:
+        self._client = client
+        self._place = place
+        self._store = store
+        self._name = name
+
+    def top(self, reference: Reference) -> Descriptor:
         """The manifest or index that the reference means now."""
         if reference.digest is not None:
             if self._store.has(reference.digest):
                 return _descriptor(self._store.read(reference.digest), "")
-            return self._get(reference, str(reference.digest), expected=reference.digest)
+            return self._get(str(reference.digest), expected=reference.digest)
         tag = reference.tag or "latest"
-        found = self._head(reference, tag)
+        found = self._head(tag)
         if found is None:
-            return self._get(reference, tag, expected=None)
+            return self._get(tag, expected=None)
         if self._store.has(found.digest):
             return found
-        return self._get(reference, str(found.digest), expected=found.digest)
+        return self._get(str(found.digest), expected=found.digest)
 
-    def _head(self, reference: Reference, tag: str) -> Descriptor | None:
+    def _head(self, tag: str) -> Descriptor | None:
         """What a tag means; None where the registry does not say it without sending it."""
         try:
-            with self._ask(reference, f"manifests/{tag}", method="HEAD") as answer:
+            with self._ask(f"manifests/{tag}", method="HEAD") as answer:
                 digest = parse_digest(answer.header("Docker-Content-Digest"))
                 return Descriptor(
                     media_type=_media_type(answer), digest=digest, size=answer.length or 0
@@ -104,50 +120,43 @@ class RegistrySource:
                 raise
             return None
 
-    def _get(self, reference: Reference, tail: str, *, expected: Digest | None) -> Descriptor:
+    def _get(self, tail: str, *, expected: Digest | None) -> Descriptor:
         """Reads a manifest or an index into the store."""
-        with self._ask(reference, f"manifests/{tail}") as answer:
+        with self._ask(f"manifests/{tail}") as answer:
             data = answer.read_all(MAX_MANIFEST)
             media_type = _media_type(answer)
             promised = answer.header("Docker-Content-Digest")
         if len(data) > MAX_MANIFEST:
-            raise MalformedImage(f"{reference}: the manifest is larger than {MAX_MANIFEST} bytes")
+            raise MalformedImage(f"{self._name}: the manifest is larger than {MAX_MANIFEST} bytes")
         descriptor = _descriptor(data, media_type)
         if expected is None and promised.startswith("sha256:"):
             expected = Digest(promised)
         if expected is not None and descriptor.digest != expected:
-            raise _damaged(reference, expected, descriptor.digest)
+            raise _damaged(self._name, expected, descriptor.digest)
         self._store.put(data)
         return descriptor
 
-    def _document(self, reference: Reference, wanted: Descriptor) -> bytes:
+    def document(self, wanted: Descriptor) -> bytes:
         """A manifest, an index or a configuration, from the store if it is there."""
         if not self._store.has(wanted.digest):
             if wanted.media_type in mediatype.INDEXES | mediatype.MANIFESTS:
-                self._get(reference, str(wanted.digest), expected=wanted.digest)
+                self._get(str(wanted.digest), expected=wanted.digest)
             elif wanted.size > MAX_DOCUMENT:
-                raise MalformedImage(f"{reference}: {wanted.digest} is too large for a document")
+                raise MalformedImage(f"{self._name}: {wanted.digest} is too large for a document")
             else:
-                fetch_blob(self._client, reference, wanted, self._store, progress=None)
+                download_blob(self._client, self._place, wanted, self._store)
         return self._store.read(wanted.digest)
 
-    def _ask(self, reference: Reference, tail: str, *, method: str = "GET") -> Answer:
-        request = Request(
-            domain=reference.domain,
-            scope=Scope(path=reference.path),
-            tail=tail,
-            name=str(reference),
-            method=method,
-            headers={"Accept": _ACCEPT},
+    def _ask(self, tail: str, *, method: str = "GET") -> Answer:
+        return self._client.insist(
+            Request(
+                place=self._place,
+                tail=tail,
+                name=self._name,
+                method=method,
+                headers={"Accept": ACCEPT},
+            )
         )
-        backoff = Backoff(sleep=self._client.sleep)
-        while True:
-            try:
-                return self._client.ask(request)
-            except RemoteError as error:
-                if not self._client.has_answered(reference.domain):
-                    raise
-                backoff.wait(error)
 
 
 def _descriptor(data: bytes, media_type: str) -> Descriptor:
@@ -160,5 +169,5 @@ def _media_type(answer: Answer) -> str:
     return media_type if media_type in mediatype.INDEXES | mediatype.MANIFESTS else ""
 
 
-def _damaged(reference: Reference, expected: Digest, got: Digest) -> WrongDigest:
-    return WrongDigest(f"{reference}: wrong digest: expected {expected}, got {got}")
+def _damaged(name: str, expected: Digest, got: Digest) -> WrongDigest:
+    return WrongDigest(f"{name}: wrong digest: expected {expected}, got {got}")

@@ -6,13 +6,13 @@ secrets.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from lamina.errors import UserError
+from lamina.registry.certificates import certificate_folder, ssl_context
 from lamina.registry.errors import Unreachable
 from lamina.registry.proxy import proxy_for
 
@@ -23,14 +23,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
+COMMIT_TIMEOUT = 600.0
 _USER_AGENT = "lamina"
 _CONNECTIONS = 8
-_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
+_BLOCK = 256 << 10
 
 
 class Transport:
@@ -42,22 +38,31 @@ class Transport:
         *,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
+        commit_timeout: float = COMMIT_TIMEOUT,
     ) -> None:
+        """`commit_timeout` is how long a registry may think about what it was sent."""
         self._environ = environ
-        self._timeouts = (connect_timeout, read_timeout)
+        self._timeouts = (connect_timeout, read_timeout, commit_timeout)
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str | None, bool, str | None, bool], urllib3.PoolManager] = {}
 
     def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+        insecure: bool = False,
     ) -> urllib3.BaseHTTPResponse:
         """The answer, whose body is still to be read; release or close it.
 
-        Raises Unreachable, with a cause without secrets.
+        A `body` in pieces needs its Content-Length among the headers. `insecure` believes any
+        certificate. Raises Unreachable, with a cause without secrets.
         """
         import urllib3
 
-        pool = self._pool(url)
+        pool = self._pool(url, insecure=insecure)
         every = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
         try:
             return pool.request(
@@ -69,6 +74,7 @@ class Transport:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
+                timeout=self._timeout(sends=bool(body)),
             )
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(url, error) from None
@@ -81,9 +87,10 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | None = None,
         limit: int,
+        insecure: bool = False,
     ) -> tuple[int, bytes]:
         """The status and the whole body. A body above `limit` bytes is cut."""
-        response = self.send(method, url, headers=headers, body=body)
+        response = self.send(method, url, headers=headers, body=body, insecure=insecure)
         return response.status, read_body(response, url=url, limit=limit)
 
     def close(self) -> None:
@@ -91,59 +98,55 @@ class Transport:
         for pool in self._pools.values():
             pool.clear()
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        proxy = proxy_for(url, self._environ)
-        with_tls = url.startswith("https:") or (proxy or "").startswith("https:")
-        with self._lock:
-            pool = self._pools.get((proxy, with_tls))
-            if pool is None:
-                pool = self._pools[(proxy, with_tls)] = self._new_pool(proxy, with_tls=with_tls)
-        return pool
-
-    def _new_pool(self, proxy: str | None, *, with_tls: bool) -> urllib3.PoolManager:
+    def _timeout(self, *, sends: bool) -> urllib3.Timeout:
+        """For sending, urllib3 takes the limit on connecting; and a registry that has got a large
+        blob may verify it before it answers."""
         import urllib3
 
-        connect, read = self._timeouts
-        timeout = urllib3.Timeout(connect=connect, read=read)
-        context = ssl_context(self._environ) if with_tls else None
-        if proxy is None:
-            return urllib3.PoolManager(maxsize=_CONNECTIONS, timeout=timeout, ssl_context=context)
-        parts = urlsplit(proxy)
-        if parts.scheme not in ("http", "https"):
-            raise UserError(f"a proxy of the kind {parts.scheme!r} is not supported")
-        login = None
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            login = urllib3.make_headers(proxy_basic_auth=pair)
-        return urllib3.ProxyManager(
-            f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-            proxy_headers=login,
-            proxy_ssl_context=context if parts.scheme == "https" else None,
-            maxsize=_CONNECTIONS,
-            timeout=timeout,
-            ssl_context=context,
-        )
+        connect, read, commit = self._timeouts
+        if sends:
+            return urllib3.Timeout(connect=read, read=commit)
+        return urllib3.Timeout(connect=connect, read=read)
+
+    def _pool(self, url: str, *, insecure: bool) -> urllib3.PoolManager:
+        proxy = proxy_for(url, self._environ)
+        with_tls = url.startswith("https:") or (proxy or "").startswith("https:")
+        folder = certificate_folder(urlsplit(url).netloc, self._environ) if with_tls else None
+        key = (proxy, with_tls, folder, insecure)
+        with self._lock:
+            pool = self._pools.get(key)
+            if pool is None:
+                context = None
+                if with_tls:
+                    context = ssl_context(self._environ, folder=folder, insecure=insecure)
+                pool = self._pools[key] = _new_pool(proxy, context, insecure=insecure)
+        return pool
 
 
-def ssl_context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Verifies by SSL_CERT_FILE and SSL_CERT_DIR, else by the system's certificates."""
-    import ssl
+def _new_pool(
+    proxy: str | None, context: ssl.SSLContext | None, *, insecure: bool
+) -> urllib3.PoolManager:
+    import urllib3
 
-    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
-    try:
-        if file or folder:
-            return ssl.create_default_context(cafile=file or None, capath=folder or None)
-        paths = ssl.get_default_verify_paths()
-        if paths.cafile or (paths.capath and os.listdir(paths.capath)):
-            return ssl.create_default_context()
-        # A Python that was built elsewhere does not know where this system keeps them.
-        bundle = next((path for path in _BUNDLES if os.path.exists(path)), None)
-        return ssl.create_default_context(cafile=bundle)
-    except OSError as error:
-        raise UserError(
-            f"the certificates of {file or folder or 'the system'} cannot be read: {error}",
-            hint="check SSL_CERT_FILE and SSL_CERT_DIR",
-        ) from error
+    if insecure:  # said by the user, and not to be repeated on their terminal at every request
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    if proxy is None:
+        return urllib3.PoolManager(maxsize=_CONNECTIONS, blocksize=_BLOCK, ssl_context=context)
+    parts = urlsplit(proxy)
+    if parts.scheme not in ("http", "https"):
+        raise UserError(f"a proxy of the kind {parts.scheme!r} is not supported")
+    login = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        login = urllib3.make_headers(proxy_basic_auth=pair)
+    return urllib3.ProxyManager(
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        proxy_headers=login,
+        proxy_ssl_context=context if parts.scheme == "https" else None,
+        maxsize=_CONNECTIONS,
+        blocksize=_BLOCK,
+        ssl_context=context,
+    )
 
 
 def read_body(response: urllib3.BaseHTTPResponse, *, url: str, limit: int) -> bytes:
@@ -187,7 +190,10 @@ def unreachable(url: str, error: Exception) -> Unreachable:
         case failures.SSLError():
             cause, retryable = f"TLS: {_innermost(error)}", False
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                hint = "point SSL_CERT_FILE to a bundle that has the registry's authority"
+                hint = (
+                    "point SSL_CERT_FILE to a bundle that has the registry's authority, or put"
+                    f" that into /etc/docker/certs.d/{host}/ca.crt"
+                )
         case failures.ProtocolError():
             cause = f"the connection broke ({_innermost(error)})"
         case failures.LocationValueError():

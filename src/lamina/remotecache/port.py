@@ -14,7 +14,7 @@ service lets nobody remove.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -26,7 +26,8 @@ from lamina.oci.digest import Digest
 
 class StoredDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A document as it lies in a backend. `data` is what `document.encode` made, verified by the
-    backend where it has a digest for it. `blobs` are those it refers to, in the backend's own repository.
+    backend where it has a digest for it. `blobs` are those it refers to, in the backend's own
+    repository.
     """
 
     name: str
@@ -83,6 +84,7 @@ class CacheWriter(CacheReader, Protocol):
         ...
 
 
+@runtime_checkable
 class CacheCleaner(CacheReader, Protocol):
     """A place that can be cleaned."""
 
@@ -97,4 +99,13 @@ class CacheCleaner(CacheReader, Protocol):
 
     def remove_blob(self, digest: Digest) -> None:
         """Removes a blob that no document needs."""
+        ...
+
+
+@runtime_checkable
+class CacheBorrower(Protocol):
+    """A place that can take blobs over from a neighbour, without moving them."""
+
+    def borrow(self, blob: Descriptor) -> bool:
+        """Whether a neighbour had the blob, and it is here now."""
         ...

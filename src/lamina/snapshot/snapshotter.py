@@ -78,7 +78,7 @@ def commit_diff(
     store: LayerStore, work: WorkDir, lower: View, *, hash_pool: Executor | None
 ) -> Digest:
     """Makes a layer of the work directory's `diff`, which lies on `lower`. Raises HostError."""
-    diff = read_diff(work.diff, lower=lower.entry, hash_pool=hash_pool)
+    diff = read_diff(work.diff, lower=lower.entry, hash_pool=hash_pool, contents=store.contents)
     with host_errors(work.diff):
         _tidy(os.fsencode(work.diff), diff)
     return store.publish(work, diff.manifest)

@@ -25,7 +25,9 @@ from lamina.errors import HostError
 from lamina.fs.lock import FileLock, lock, locked, try_lock
 from lamina.fs.publish import publish_directory
 from lamina.fs.remove import remove_tree
+from lamina.layer.contents import Contents
 from lamina.layer.entry import Entry, Kind, Manifest, decode_manifest, encode_manifest
+from lamina.layer.stack import LayerLost
 from lamina.oci.digest import Digest, digest_from, encoded
 from lamina.snapshot.idmap import IdMaps, read_id_maps
 
@@ -70,6 +72,8 @@ class LayerStore:
         self._guard = threading.Lock()
         self._kept: dict[Digest, Manifest] = {}
         self._maps: IdMaps | None = None
+        self.contents = Contents()
+        """Of small files that were read on their way into layers."""
 
     def has(self, layer: Digest) -> bool:
         """Whether the layer is there, unpacked."""
@@ -90,6 +94,14 @@ class LayerStore:
         """The directory that an overlay takes as a lower one."""
         return f"{self._layers}/{_name(layer)}/diff"
 
+    def made_at(self, layer: Digest) -> float:
+        """When the layer was made, in seconds since 1970. Raises HostError where it is gone."""
+        path = f"{self._layers}/{_name(layer)}"
+        try:
+            return os.path.getmtime(path)
+        except OSError as error:
+            raise LayerLost(f"layer {layer} is gone from the store", hint=_AGAIN) from error
+
     def manifest(self, layer: Digest) -> Manifest:
         """What is in the layer. Raises HostError where it is gone or damaged."""
         kept = self._kept.get(layer)
@@ -103,7 +115,7 @@ class LayerStore:
                 raise self._damaged(layer, "it belongs to another layer")
             manifest = decode_manifest(data[len(_MAGIC) + _ID :])
         except FileNotFoundError as error:
-            raise HostError(f"layer {layer} is gone from the store", hint=_AGAIN) from error
+            raise LayerLost(f"layer {layer} is gone from the store", hint=_AGAIN) from error
         except msgspec.DecodeError as error:
             raise self._damaged(layer, str(error)) from error
         except OSError as error:
@@ -111,11 +123,11 @@ class LayerStore:
         self._keep(layer, manifest)
         return manifest
 
-    def _damaged(self, layer: Digest, why: str) -> HostError:
+    def _damaged(self, layer: Digest, why: str) -> LayerLost:
         """Puts a layer out of the way that nobody can use, so that it will be made again."""
         self.remove(layer)
         path = f"{self._layers}/{_name(layer)}"
-        return HostError(f"a layer in the store was damaged: {path}/manifest: {why}", hint=_AGAIN)
+        return LayerLost(f"a layer in the store was damaged: {path}/manifest: {why}", hint=_AGAIN)
 
     def size(self, layer: Digest) -> int:
         """The bytes of all its files."""
@@ -149,10 +161,18 @@ class LayerStore:
             os.utime(work.diff, ns=(0, 0))
         return work
 
-    def publish(self, work: WorkDir, manifest: Manifest, *, id: Digest | None = None) -> Digest:  # noqa: A002
+    def publish(
+        self,
+        work: WorkDir,
+        manifest: Manifest,
+        *,
+        id: Digest | None = None,  # noqa: A002
+        made: float | None = None,
+    ) -> Digest:
         """Makes the work directory's `diff` the layer `id`, by default the manifest's identity.
 
-        Where it is there already, that one stays. Returns the id. Raises HostError.
+        `made` is when it was made (`made_at`), by default now. Where it is there already, that one
+        stays. Returns the id. Raises HostError.
         """
         layer = id or manifest.identity()
         if self.has(layer):
@@ -165,6 +185,8 @@ class LayerStore:
                 file.write(encode_manifest(manifest))
             remove_tree(work.work)
             os.chmod(work.path, 0o755)
+            if made is not None:
+                os.utime(work.path, ns=(_nanoseconds(made), _nanoseconds(made)))
             if not publish_directory(work.path, final) and not self.has(layer):
                 self.remove(layer)  # what is left of it after somebody's hand, or a full disk
                 publish_directory(work.path, final)
@@ -238,6 +260,12 @@ class LayerStore:
 def _name(layer: Digest) -> str:
     raw = bytes.fromhex(encoded(layer))
     return base64.b64encode(raw, altchars=b"_+").decode()[:22]
+
+
+def _nanoseconds(moment: float) -> int:
+    """The time in ns that os.path.getmtime gives back as exactly this float."""
+    seconds = int(moment)
+    return seconds * 10**9 + round((moment - seconds) * 1e9)
 
 
 def _settle_root(diff: str, manifest: Manifest) -> None:

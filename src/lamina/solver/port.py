@@ -41,7 +41,11 @@ class Direct(abc.ABC):
 
 
 class Cached(abc.ABC):
-    """An operation whose result is remembered under a key."""
+    """An operation whose result is remembered under a key.
+
+    Both methods raise LayerLost where they need files of an input that cannot be had any more;
+    `run` is called when all of them should be.
+    """
 
     @abc.abstractmethod
     def key(self, inputs: Sequence[Result]) -> CacheKey: ...
@@ -57,10 +61,16 @@ Provider = Callable[[Vertex], Direct | Cached]
 class Memory(Protocol):
     """The layer cache."""
 
-    def look_up(self, key: CacheKey, locus: str) -> tuple[Stack | None, Verdict]: ...
-
     def find(self, key: CacheKey) -> tuple[Stack, Verdict] | None:
-        """Only a hit, without the reason of a miss."""
+        """What is known under a key. Its layers may be gone: see `available`."""
+        ...
+
+    def available(self, stack: Stack) -> bool:
+        """Whether a result's layers are here, or can be fetched."""
+        ...
+
+    def why(self, key: CacheKey, locus: str) -> Verdict:
+        """The reason why a step has to run. It may read files of the step's inputs."""
         ...
 
     def add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lamina.content.blob import KnownBlob
+from lamina.layer.stack import Layer
 from lamina.oci.digest import Digest
 
 
@@ -21,6 +22,9 @@ class MemoryBlobIndex:
 
     def layer_of(self, diff_id: Digest) -> Digest | None:
         return self._layers.get(diff_id)
+
+    def foreign(self, layer: Digest) -> Layer | None:
+        return None
 
     def add_layer(self, diff_id: Digest, layer: Digest) -> None:
         self._layers[diff_id] = layer

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from lamina.cachekey.key import Part
 from lamina.trace.verdict import Verdict
 
 FORMAT_VERSION = 1
@@ -30,20 +31,25 @@ class BuildStarted(_Event, frozen=True, kw_only=True, tag="build-started"):
 class StepStarted(_Event, frozen=True, kw_only=True, tag="step-started"):
     """`name` as in BuildKit's progress (`[stage-0 3/5] RUN touch foo.txt`); `line` in `file`, 0:
     none.
+
+    `inputs` are the steps whose results this one works on, a group an input; the first input is
+    what it stands on. A group is empty where the input is.
     """
 
     step: int
     name: str
     file: str = ""
     line: int = 0
+    inputs: tuple[tuple[int, ...], ...] = ()
 
 
 class StepDecided(_Event, frozen=True, kw_only=True, tag="step-decided"):
-    """Whether the step's result was in the cache, and why not."""
+    """Whether the step's result was in the cache, and why not. `parts` are those of its key."""
 
     step: int
     verdict: Verdict
     key: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 class StepOutput(_Event, frozen=True, kw_only=True, tag="step-output"):

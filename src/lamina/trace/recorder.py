@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from lamina.cachekey.key import Part
 from lamina.source import printable
 from lamina.trace import events
 from lamina.trace.events import Event
@@ -83,7 +84,19 @@ class Recorder:
             else:
                 self.ran += bool(step.number)
 
-    def step(self, name: str, *, file: str = "", line: int = 0) -> Step:
+    def uncount(self) -> None:
+        """A step that was counted as cached has to run after all."""
+        with self._lock:
+            self.cached -= 1
+
+    def step(
+        self,
+        name: str,
+        *,
+        file: str = "",
+        line: int = 0,
+        inputs: tuple[tuple[int, ...], ...] = (),
+    ) -> Step:
         """Start a step. One without a name leaves no events, and has the number 0."""
         now = self.now()
         if not name:
@@ -93,7 +106,12 @@ class Recorder:
         step = self._open[number] = Step(self, number, now)
         self.emit(
             events.StepStarted(
-                time=now, step=number, name=printable(name), file=printable(file), line=line
+                time=now,
+                step=number,
+                name=printable(name),
+                file=printable(file),
+                line=line,
+                inputs=inputs,
             )
         )
         return step
@@ -126,16 +144,20 @@ class Step:
         self.number = number
         self._started = started
         self._finished = False
+        self._decided = False
 
     def _emit(self, event: Event) -> None:
         if self.number:
             self._recorder.emit(event)
 
-    def decided(self, verdict: Verdict, *, key: str = "") -> None:
-        """Tell whether the step has to run, and why."""
+    def decided(self, verdict: Verdict, *, key: str = "", parts: tuple[Part, ...] = ()) -> None:
+        """Tell whether the step has to run, and why; the first reason counts."""
+        if self._decided:
+            return
+        self._decided = True
         self._emit(
             events.StepDecided(
-                time=self._recorder.now(), step=self.number, verdict=verdict, key=key
+                time=self._recorder.now(), step=self.number, verdict=verdict, key=key, parts=parts
             )
         )
 

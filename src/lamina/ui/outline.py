@@ -16,6 +16,16 @@ def why(verdict: Verdict) -> str:
     return "" if isinstance(verdict, Hit | Uncacheable) else sentence(verdict)
 
 
+def decision(verdict: Verdict) -> str:
+    """Why a step was not in the cache, or the external cache that it was in; "" for nothing."""
+    match verdict:
+        case Hit(source=source):
+            return f"from {source}" if source else ""
+        case _:
+            reason = why(verdict)
+            return f"why: {reason}" if reason else ""
+
+
 def failure_block(name: str, lines: Iterable[bytes]) -> bytes:
     """The last lines of a failed step between two rules, as BuildKit repeats them at the end."""
     shown = b"".join(line + b"\n" for line in lines)

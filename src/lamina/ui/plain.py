@@ -19,7 +19,7 @@ import msgspec
 
 from lamina.trace import events
 from lamina.trace.events import Event
-from lamina.ui.outline import SAME_RESULT, failure_block, warnings_block, why
+from lamina.ui.outline import SAME_RESULT, decision, failure_block, warnings_block
 from lamina.ui.quantities import render_amount, render_moment
 from lamina.ui.sink import Sink
 from lamina.ui.ticker import Ticker
@@ -162,10 +162,10 @@ class PlainProgress:
                 step = _Step(event.step, event.name.replace("\n", " "), event.time)
                 self._steps[event.step] = step
             case events.StepDecided():
-                reason = why(event.verdict)
-                if not reason:
+                line = decision(event.verdict)
+                if not line:
                     return
-                self._steps[event.step].add_line(f"why: {reason}")
+                self._steps[event.step].add_line(line)
             case events.StepNote():
                 self._steps[event.step].add_line(event.text)
             case events.StepOutput():

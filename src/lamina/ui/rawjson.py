@@ -7,6 +7,7 @@ from typing import BinaryIO
 import msgspec
 
 from lamina.trace.events import Event
+from lamina.trace.record import unicode_only
 from lamina.ui.sink import Sink
 
 
@@ -28,17 +29,4 @@ def render_event(event: Event) -> bytes:
     try:
         return msgspec.json.encode(event)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_unicode(msgspec.to_builtins(event)))
-
-
-def _unicode(value: object) -> object:
-    """The value with every byte that was no UTF-8 (a lone surrogate) replaced."""
-    match value:
-        case str():
-            return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-        case dict():
-            return {key: _unicode(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_unicode(item) for item in value]
-        case _:
-            return value
+        return msgspec.json.encode(unicode_only(msgspec.to_builtins(event)))

@@ -38,30 +38,29 @@ def test_a_step_is_found_by_its_key_alone(index: Index) -> None:
     """Whatever the step's place is: the same inputs give the same result."""
     cache = StepCache(index, exists=lambda stack: True)
     remember(cache, key(a="1"), ONE)
-    stack, verdict = cache.look_up(key(a="1"), "somewhere else")
-    assert stack == (ONE,)
-    assert verdict == Hit(record=key(a="1").digest)
+    assert cache.find(key(a="1")) == ((ONE,), Hit(record=key(a="1").digest))
 
 
 def test_another_process_sees_what_was_stored(index: Index, tmp_path: Path) -> None:
     """A second connection to the same file finds the record."""
     remember(StepCache(index, exists=lambda stack: True), key(a="1"), ONE)
     other = StepCache(Index(str(tmp_path / "index.db")), exists=lambda stack: True)
-    assert other.look_up(key(a="1"), "here")[0] == (ONE,)
+    assert other.find(key(a="1")) == ((ONE,), Hit(record=key(a="1").digest))
 
 
 def test_a_step_that_never_ran_says_so(index: Index) -> None:
     """There is nothing to compare with."""
     cache = StepCache(index, exists=lambda stack: True)
-    assert cache.look_up(key(a="1"), "here") == (None, NeverBuilt())
+    assert cache.find(key(a="1")) is None
+    assert cache.why(key(a="1"), "here") == NeverBuilt()
 
 
 def test_a_miss_names_the_parts_that_changed(index: Index) -> None:
     """The latest record of the same step is what it is compared with."""
     cache = StepCache(index, exists=lambda stack: True)
     remember(cache, key(a="1", b="x"), ONE)
-    stack, verdict = cache.look_up(key(a="2", b="x"), "here")
-    assert stack is None
+    assert cache.find(key(a="2", b="x")) is None
+    verdict = cache.why(key(a="2", b="x"), "here")
     assert isinstance(verdict, KeyChanged)
     assert verdict.changes == (Change(part="a", before="1", after="2"),)
 
@@ -76,16 +75,18 @@ def test_a_miss_names_the_files_that_changed(index: Index) -> None:
 
     cache = StepCache(index, exists=lambda stack: True)
     cache.add(with_file(b"old"), locus="here", name="COPY", stack=(ONE,), seconds=0)
-    _, verdict = cache.look_up(with_file(b"new"), "here")
+    verdict = cache.why(with_file(b"new"), "here")
     assert isinstance(verdict, KeyChanged)
     assert [change.part for change in verdict.changes] == ["file:app.py"]
 
 
-def test_a_result_whose_layers_are_gone_is_no_hit(index: Index) -> None:
-    """It is said, too."""
+def test_a_result_whose_layers_are_gone_is_still_known(index: Index) -> None:
+    """That it has to be made again, and why, is a second question."""
+    remember(StepCache(index, exists=lambda stack: True), key(a="1"), ONE)
     cache = StepCache(index, exists=lambda stack: stack != (ONE,))
-    remember(cache, key(a="1"), ONE)
-    assert cache.look_up(key(a="1"), "here") == (None, ResultGone(record=key(a="1").digest))
+    assert cache.find(key(a="1")) == ((ONE,), Hit(record=key(a="1").digest))
+    assert not cache.available((ONE,))
+    assert cache.why(key(a="1"), "here") == ResultGone(record=key(a="1").digest)
 
 
 def test_a_step_that_makes_the_same_again_is_recognised(index: Index) -> None:
@@ -118,7 +119,7 @@ def test_many_threads_may_write_at_once(index: Index) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(cache.look_up(key(n=str(number)), "")[0] for number in range(20))
+    assert all(cache.find(key(n=str(number))) for number in range(20))
 
 
 def test_a_file_that_is_no_index_is_said_to_be_damaged(tmp_path: Path) -> None:

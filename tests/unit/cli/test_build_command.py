@@ -14,7 +14,7 @@ from lamina.cli.build_request import build_request, check_files, progress_mode, 
 from lamina.cli.command import Command, Session
 from lamina.cli.usage import usage_error
 from lamina.cli.values import Values
-from lamina.control.request import BuildRequest
+from lamina.control.request import BuildRequest, OutputRequest
 from lamina.errors import UsageError
 
 NO_DOCKER = {"DOCKER_CONFIG": "/nonexistent"}
@@ -131,6 +131,24 @@ def test_load_is_an_image_in_the_store() -> None:
     assert [output.type for output in outputs] == ["image"]
 
 
+def test_push_is_a_registry() -> None:
+    """`--push` changes an image output that is there, else it adds one; so does `--load`, and what
+    is pushed comes last.
+    """
+    pushing = OutputRequest(type="image", attributes={"push": "true"})
+    named = ["-t", "r.io/a", "."]
+    assert requested("--push", *named).outputs == (pushing,)
+    assert requested("-o", "type=registry", *named).outputs == (pushing,)
+    assert requested("--push", "--load", *named).outputs == (pushing,)
+    archive = OutputRequest(type="oci", dest="x.tar")
+    assert requested("--push", "-o", "type=oci,dest=x.tar", *named).outputs == (archive, pushing)
+    both = requested("-o", "type=registry", "-o", "type=oci,dest=x.tar", *named).outputs
+    assert both == (archive, pushing)
+    [zstd] = requested("--push", "-o", "type=image,compression=zstd", *named).outputs
+    assert zstd.attributes == {"compression": "zstd", "push": "true"}
+    assert not requested("-o", "type=registry,push=false", ".").outputs[0].pushes
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -145,6 +163,12 @@ def test_load_is_an_image_in_the_store() -> None:
         (["--iidfile=x", "-o", "out", "."], "--iidfile cannot be used"),
         (["-o", "-", "-o", "type=oci", "."], "only one output"),
         (["-t"], "requires an argument"),
+        (["--push", "."], "tag is needed when pushing to registry"),
+        (["-o", "type=registry", "."], "tag is needed when pushing to registry"),
+        (
+            ["-t", "r.io/a:1", "-o", "type=image,push-by-digest=true", "--push", "."],
+            "can't push tagged ref r.io/a:1 by digest",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(args: list[str], said: str) -> None:
@@ -157,7 +181,6 @@ def test_what_makes_no_sense_is_refused(args: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ["--push"],
         ["--cache-from=type=local,src=x"],
         ["--cache-to", "x"],
         ["--builder=default"],

@@ -92,6 +92,18 @@ def test_a_digest_must_be_that_of_the_repository(blobs: BlobStore) -> None:
     assert names.get(parse_reference(f"app@{digest_of(b'x')}")) is None
 
 
+def test_an_image_pulled_by_digest_gets_no_tag(blobs: BlobStore) -> None:
+    """It is found by what it was asked for as, be that the digest of an index."""
+    names, one = ImageStore(blobs), image(blobs, "one")
+    wanted = parse_reference(f"app@{digest_of(b'index')}")
+    names.tag(wanted, one)
+    assert names.get(parse_reference("app")) is None
+    for found in (names.get(wanted), names.get(parse_reference(f"app@{one.digest}"))):
+        assert found is not None
+        assert found.digest == one.digest
+    assert [each.reference for each in names.list()] == [wanted]
+
+
 def test_the_store_is_an_image_source(blobs: BlobStore) -> None:
     """A local image resolves without its layers; what is not there is not found."""
     names = ImageStore(blobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -248,8 +249,11 @@ def test_a_directory_that_became_a_link_leads_nowhere(
     (root / "dir").symlink_to(tmp_path / "outside")
     with pytest.raises(HostError):
         tree.digests(entries)
-    with pytest.raises(OSError, match=r"symbolic|directory"):
-        tree.open_file(b"dir/file")
+    with (
+        contextlib.closing(tree.descent()) as descent,
+        pytest.raises(OSError, match=r"symbolic|directory"),
+    ):
+        descent.directory(b"dir")
 
 
 def test_a_file_that_became_a_fifo_does_not_block(root: Path, open_tree: Open) -> None:

@@ -12,10 +12,14 @@ from lamina.registry.retry import LONGEST_WAIT, Backoff
 FAILED = ServerFailed("x", retryable=True)
 
 
+def never() -> float:
+    return 0.0
+
+
 def test_pauses_grow_and_end() -> None:
     """Each pause is twice the one before; the last failure comes out."""
     slept: list[float] = []
-    backoff = Backoff(sleep=slept.append, limit=4)
+    backoff = Backoff(sleep=slept.append, random=never, limit=4)
     waits = []
     for _ in range(3):
         slept.clear()
@@ -37,11 +41,27 @@ def test_progress_starts_the_count_again() -> None:
 def test_the_registry_says_how_long() -> None:
     """Retry-After wins over our own pauses, up to a limit."""
     slept: list[float] = []
-    Backoff(sleep=slept.append).wait(TooManyRequests("x", retry_after=7))
+    Backoff(sleep=slept.append, random=never).wait(TooManyRequests("x", retry_after=7))
     assert sum(slept) == 7
     with pytest.raises(TooManyRequests):
         Backoff(sleep=slept.append).wait(TooManyRequests("x", retry_after=LONGEST_WAIT + 1))
     assert sum(slept) == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "least", "most"), [(FAILED, 0.25, 0.5), (TooManyRequests("x", retry_after=8), 8, 10)]
+)
+def test_many_do_not_come_back_at_once(error: RemoteError, least: float, most: float) -> None:
+    """Chance makes a pause longer, never shorter than it has to be."""
+
+    def slept(chance: float) -> float:
+        pauses: list[float] = []
+        Backoff(sleep=pauses.append, random=lambda: chance).wait(error)
+        return sum(pauses)
+
+    assert slept(0.0) == least
+    assert slept(1.0) == most
+    assert least < slept(0.5) < most
 
 
 @pytest.mark.parametrize("error", [NotFound("x"), ServerFailed("x", retryable=False)])

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lamina.errors import UserError
+from lamina.registry.certificates import ssl_context
 from lamina.registry.errors import Unreachable
-from lamina.registry.transport import Transport, ssl_context
+from lamina.registry.transport import Transport
 
 
 def test_certificates_are_verified() -> None:

@@ -21,7 +21,7 @@ from lamina.solver.solver import Solver
 from lamina.source import SourceFile, Span
 from lamina.trace import events
 from lamina.trace.recorder import Recorder
-from lamina.trace.verdict import Forced, Hit, NeverBuilt, Verdict
+from lamina.trace.verdict import Forced, Hit, NeverBuilt, ResultGone, Verdict
 
 
 def vertex(name: str, *inputs: Vertex, forced: str = "") -> Vertex:
@@ -37,18 +37,22 @@ class Bench:
     works: dict[str, Callable[[Running], bytes]] = field(default_factory=dict)
     records: dict[Digest, Stack] = field(default_factory=dict)
     seen: list[events.Event] = field(default_factory=list)
+    lost: set[Digest] = field(default_factory=set)
     before_lock: Callable[[Digest], None] = lambda key: None
 
     def provide(self, vertex: Vertex) -> Direct | Cached:
         return _Scratch() if isinstance(vertex.op, ScratchOp) else _Step(self, vertex.name)
 
-    def look_up(self, key: CacheKey, locus: str) -> tuple[Stack | None, Verdict]:
-        stack = self.records.get(key.digest)
-        return stack, NeverBuilt() if stack is None else Hit(record=key.digest)
-
     def find(self, key: CacheKey) -> tuple[Stack, Verdict] | None:
         stack = self.records.get(key.digest)
         return None if stack is None else (stack, Hit(record=key.digest))
+
+    def available(self, stack: Stack) -> bool:
+        return not any(layer.id in self.lost for layer in stack)
+
+    def why(self, key: CacheKey, locus: str) -> Verdict:
+        known = key.digest in self.records
+        return ResultGone(record=key.digest) if known else NeverBuilt()
 
     def add(self, key: CacheKey, *, locus: str, name: str, stack: Stack, seconds: float) -> bool:
         self.records[key.digest] = stack

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from lamina.cachekey.difference import Change
-from lamina.trace.verdict import Forced, KeyChanged, NeverBuilt, ResultGone, Verdict, sentence
+from lamina.trace.verdict import (
+    Forced,
+    KeyChanged,
+    NeverBuilt,
+    ResultGone,
+    Verdict,
+    key_changed,
+    sentence,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +48,15 @@ def test_many_changes_are_counted_and_not_listed() -> None:
     assert sentence(KeyChanged(changes=changes)) == (
         "file a added, file b added, file c added and 2 more"
     )
+
+
+def test_modes_that_changed_alike_are_one_thing() -> None:
+    """Nobody wants to read a hundred names for one umask."""
+    changes = tuple(
+        Change(part=f"mode:{number}", before="0644", after="0664") for number in range(1500)
+    )
+    changed = Change(part="file:last", before="a", after="b")
+    verdict = key_changed((*changes, changed), record="r")
+    assert sentence(verdict) == "file last changed, mode 0644 → 0664 on 1500 files"
+    assert len(verdict.changes) == 1000
+    assert verdict.left_out == 501

@@ -113,6 +113,14 @@ class LayerDraft:
             self._new.add(entry.path)
         self.entries[entry.path] = entry
 
+    def put_file(self, entry: Entry, content: bytes) -> None:
+        """A small FILE, in place of a file that was there."""
+        parent = entry.path.rpartition(b"/")[0]
+        if parent not in self._new or parent not in self._made or entry.path in self.entries:
+            self._make_room(entry.path)
+        self._writer.write_file(entry, content)
+        self.entries[entry.path] = entry
+
     @contextmanager
     def new_file(self, entry: Entry) -> Iterator[int]:
         """A descriptor for the content of a FILE, in place of a file that was there."""
@@ -153,6 +161,7 @@ class LayerDraft:
 
     def merge(self, manifest: Manifest, directory: bytes) -> None:
         """Moves in what somebody else wrote into another directory of the same file system."""
+        self._writer.flush()
         for entry in manifest.entries:
             path = entry.path
             there = self.entries.get(path)
@@ -172,17 +181,18 @@ class LayerDraft:
     def finish(self) -> tuple[Manifest, tuple[Note, ...]]:
         """Sets what had to wait; returns what is in the diff directory."""
         self._drop_unchanged()
+        self._writer.flush()
         entries = self.entries
-        for path in sorted(entries):
-            if entries[path].kind is Kind.DIRECTORY:
-                self._on_disk(path)
-        paths = sorted(entries)
-        for path in reversed(paths):
-            entry = entries[path]
-            if entry.kind is Kind.DIRECTORY and path:
+        directories = sorted(path for path in entries if entries[path].kind is Kind.DIRECTORY)
+        for path in directories:
+            self._on_disk(path)
+        for path in reversed(directories):
+            if path:
+                entry = entries[path]
                 self._writer.complete_directory(entry, opaque=entry.opaque)
         root = entries.get(b"") or self.parent.lookup(b"") or _ROOT
         self._writer.complete_directory(root, opaque=root.opaque and b"" in entries)
+        paths = sorted(entries)
         ordered = [entries[path] for path in paths]
         link_names(ordered, self._linked(paths))
         return Manifest(tuple(ordered)), tuple(self._writer.notes)

@@ -23,6 +23,7 @@ from lamina.context.archive import open_archive
 from lamina.errors import UserError
 from lamina.fs.streams import Source
 from lamina.graph.ops import CopyOp, InlineSource, TreeSource
+from lamina.layer.contents import SMALL, Contents
 from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.tree import Tree
 from lamina.layer.unpack import unpack_archive
@@ -54,14 +55,17 @@ def write(
     diff: str | bytes,
     *,
     now_ns: int,
+    contents: Contents | None = None,
 ) -> Written:
     """Writes the sources, in order, into the empty diff directory `diff`, to lie on `parent`.
 
     There is a selection for every TreeSource of `op`, and None for an InlineSource. `now_ns` is the
     time of directories and files that are made out of nothing, unless the operation has an epoch.
+    What small files hold is taken from `contents` and kept there.
     Raises SourceChanged where a file is not what was selected, other UserErrors where the parent is
     in the way or an archive is malformed, and HostError.
     """
+    kept = contents or Contents(room=0)
     owner = find_owner(op.chown, parent) if op.chown else None
     fixed = None if op.epoch is None else op.epoch * 1_000_000_000
     with disk_errors("writing the layer"), LayerDraft(os.fsencode(diff), parent) as draft:
@@ -72,8 +76,9 @@ def write(
                     writing.inline(source)
                 case TreeSource():
                     assert selection is not None
-                    for found in selection.matches:
-                        writing.copy(found, selection)
+                    with Reader(selection.tree, kept) as reader:
+                        for found in selection.matches:
+                            writing.copy(found, selection, reader)
                 case _:
                     assert_never(source)
         manifest, notes = draft.finish()
@@ -88,6 +93,7 @@ class _Writing:
         self._dest = os.fsencode(op.dest)
         self._change: ModeChange = parse_mode_change(op.chmod)
         self._owner = owner
+        self._as_it_is = not op.chmod and owner is None and fixed is None
         self._fixed = fixed
         self._now = now_ns
 
@@ -107,8 +113,7 @@ class _Writing:
             while data:
                 data = data[os.write(descriptor, data) :]
 
-    def copy(self, match: Match, selection: Selection) -> None:
-        reader = Reader(selection.tree)
+    def copy(self, match: Match, selection: Selection, reader: Reader) -> None:
         if selection.source.unpack and self._unpack(match, reader):
             return
         is_directory = match.entry.kind is Kind.DIRECTORY
@@ -117,18 +122,24 @@ class _Writing:
         place = self._place(match.name, is_directory=is_directory)
         if is_directory:
             self._root(place, match.entry)
+        prefix = place + b"/" if place else b""
         for item in match.items:
-            path = b"/".join(filter(None, (place, item.target)))
+            path = prefix + item.target if item.target else place
             if item.entry.kind is Kind.DIRECTORY:
                 self._directory(item, path)
             elif item.same is not None:
-                self._draft.put_link(b"/".join(filter(None, (place, item.same))), path)
+                self._draft.put_link(prefix + item.same if item.same else place, path)
             elif item.entry.kind is Kind.FILE:
-                entry = self._attributed(item.entry, path)
-                with self._draft.new_file(entry) as descriptor:
-                    reader.copy(item.entry, descriptor)
+                self._file(item.entry, self._attributed(item.entry, path), reader)
             else:
                 self._draft.put_other(self._attributed(item.entry, path))
+
+    def _file(self, source: Entry, target: Entry, reader: Reader) -> None:
+        if source.size <= SMALL:
+            self._draft.put_file(target, reader.content(source))
+            return
+        with self._draft.new_file(target) as descriptor:
+            reader.copy(source, descriptor)
 
     # Places
 
@@ -182,6 +193,8 @@ class _Writing:
 
     def _attributed(self, source: Entry, path: bytes) -> Entry:
         """The source as it is to be at `path`."""
+        if self._as_it_is and not source.opaque:
+            return replace(source, path=path)
         mode = source.mode
         if source.kind is not Kind.SYMLINK:
             mode = self._change.apply(mode, is_directory=source.kind is Kind.DIRECTORY)

@@ -1,0 +1,117 @@
+"""`lamina cache`: what caches hold, and what is cleared away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from lamina.cli.command import Command, Group, Session
+from lamina.cli.values import Values
+from lamina.errors import UsageError
+from lamina.ui.quantities import render_bytes
+
+if TYPE_CHECKING:
+    from lamina.control.cacheprune import PruneReport
+    from lamina.remotecache.pruning import PruneLimits
+
+_DAY = 24 * 3600.0
+
+
+def command() -> click.Command:
+    return Group("cache", commands=[_prune()])
+
+
+def _prune() -> Command:
+    return Command(
+        "prune",
+        params=[
+            click.Option(
+                ["--remote"],
+                metavar="CACHE",
+                help="The cache, written as for --cache-to: type=registry,ref=NAME:TAG",
+            ),
+            click.Option(
+                ["--keep"], metavar="SIZE", help="Keep at most this much, the latest used (20GB)"
+            ),
+            click.Option(
+                ["--keep-days"], metavar="DAYS", help="Keep what was of use in the last days"
+            ),
+            click.Option(["--dry-run"], is_flag=True, help="Only say what would go"),
+            click.Option(["--json"], is_flag=True, help="Print JSON"),
+        ],
+        run=prune,
+        usage="[FLAGS]",
+        summary="Remove what nobody uses any more",
+    )
+
+
+def prune(session: Session, flags: Mapping[str, object]) -> int:
+    values = Values(flags)
+    remote = values.text("remote")
+    if not remote:
+        raise UsageError(
+            "which cache is to be pruned?", hint="lamina cache prune --remote type=registry,ref=…"
+        )
+    from lamina.cli.cache_values import parse_caches
+    from lamina.control.cacheprune import prune_remote
+
+    asked = parse_caches("remote", remote)
+    if len(asked) != 1:
+        raise UsageError(f"--remote names {len(asked)} caches", hint="prune one after the other")
+    report = prune_remote(
+        asked[0],
+        limits_of(values),
+        dry_run=values.is_set("dry_run"),
+        root=session.root,
+        environ=session.environ,
+    )
+    text = as_json(report) if values.is_set("json") else as_text(report)
+    session.stdout.write(text.encode())
+    if not values.is_set("json"):
+        session.stderr.write("".join(f"WARNING: {note}\n" for note in report.notes).encode())
+    return 0
+
+
+def limits_of(values: Values) -> PruneLimits:
+    """Raises UsageError for a value that is none, and where no limit is given."""
+    from lamina.notation.sizes import parse_size
+    from lamina.remotecache.pruning import PruneLimits
+
+    size, days = values.given("keep"), values.given("keep_days")
+    if size is None and days is None:
+        raise UsageError("what may stay?", hint="give --keep 20GB, --keep-days 14, or both")
+    try:
+        keep_bytes = None if size is None else parse_size(size)
+    except ValueError as error:
+        raise UsageError(f"--keep: {error}", hint="--keep 20GB") from None
+    if days is not None and not days.replace(".", "", 1).isdecimal():
+        raise UsageError(f"--keep-days: {days!r} is not a number of days", hint="--keep-days 14")
+    keep_seconds = None if days is None else float(days) * _DAY
+    return PruneLimits(keep_bytes=keep_bytes, keep_seconds=keep_seconds)
+
+
+def as_text(report: PruneReport) -> str:
+    """A sentence a line."""
+    go, free = ("would go", "would free") if report.dry_run else ("are gone", "freed")
+    gone = f"{report.steps} records and {report.mounts} cache mounts {go}"
+    room = f"{free} {render_bytes(report.freed)} in {report.blobs} blobs"
+    lines = [
+        f"{report.address}: {gone}",
+        *(f"document {name}: removed" for name in report.removed),
+        *(f"document {name}: rewritten" for name in report.rewritten),
+        f"{room}; {render_bytes(report.kept)} stay",
+    ]
+    if report.left:
+        lines.append(
+            f"{render_bytes(report.left)} are no longer referred to; the place itself frees them"
+            " when it collects garbage"
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def as_json(report: PruneReport) -> str:
+    import msgspec
+
+    return msgspec.json.encode(report).decode() + "\n"
