@@ -205,7 +205,7 @@ def test_a_killed_build_is_in_the_history(lamina: Lamina, context: Path) -> None
 
 
 def test_a_record_does_not_grow_with_the_context(lamina: Lamina, context: Path) -> None:
-    """Files are in it by the digest of their list; of very many changes the first and the counts."""
+    """Files are in it by the digest of their list; of many changes the first and the counts."""
     (context / "src").mkdir()
     (context / "Dockerfile").write_text("FROM scratch\nCOPY src /src\n")
     sizes = []

@@ -73,7 +73,8 @@ def cached(outcome: Outcome) -> int:
 
 
 def objects(server: S3Server, prefix: str) -> list[str]:
-    with urllib.request.urlopen(f"{server.url}/{BUCKET}?list-type=2&prefix={prefix}") as answer:
+    url = f"{server.url}/{BUCKET}?list-type=2&prefix={prefix}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
         text = answer.read().decode()
     return [part.partition("<")[0] for part in text.split("<Key>")[1:]]
 
@@ -133,8 +134,9 @@ def test_a_store_that_refuses_costs_a_warning(
 
 
 def put(server: S3Server, path: str, data: bytes) -> None:
-    request = urllib.request.Request(f"{server.url}/{BUCKET}/{path}", data=data, method="PUT")
-    urllib.request.urlopen(request).close()
+    url, plain = f"{server.url}/{BUCKET}/{path}", {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(url, data=data, method="PUT", headers=plain)
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -49,6 +49,8 @@ class Digesting:
 
     def complete(self, entries: Iterable[Entry]) -> list[Entry]:
         """Raises UserError for a file that goes on changing, HostError for an unreadable one."""
+        entries = list(entries)
+        self._contents = self._contents.for_files(len(entries))
         done: list[Entry] = []
         late: list[int] = []
         find, stamps = self._index.find, self._stamps

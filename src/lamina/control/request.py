@@ -109,7 +109,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def external_caches(self) -> bool:
-        """Whether a cache outside of the store may be read or written, the image itself included."""
+        """Whether a cache outside of the store may be read or written; an image can be one."""
         return bool(
             self.cache_from or self.cache_to or self.build_args.get("BUILDKIT_INLINE_CACHE")
         )

@@ -14,7 +14,7 @@ give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -23,9 +23,9 @@ from lamina.content.compression import Compression, compression_of, compressor
 from lamina.content.decompression import decompressing_reader
 from lamina.content.store import BlobStore
 from lamina.errors import HostError
+from lamina.exporter.layerports import BlobIndex, LayerFiles
 from lamina.exporter.options import LayerForm
 from lamina.layer.contents import Contents
-from lamina.layer.entry import Manifest
 from lamina.layer.stack import Layer, Stack
 from lamina.layer.tar import HashingSink, Sink, write_tar
 from lamina.oci.descriptor import Descriptor
@@ -47,38 +47,6 @@ tars, and get another form when the image leaves.
 
 _CHUNK = 1 << 20
 _T = TypeVar("_T")
-
-
-class BlobIndex(Protocol):
-    """Remembers the blobs of layers, across builds and processes."""
-
-    def blob(self, layer: Digest, form: str) -> KnownBlob | None:
-        """What was added for this layer in this form."""
-        ...
-
-    def add_blob(self, layer: Digest, form: str, blob: KnownBlob) -> None:
-        """Remembers; what was added before for the same layer and form is replaced."""
-        ...
-
-    def layer_of(self, diff_id: Digest) -> Digest | None:
-        """The layer made here whose plain tar has this digest, as `add_layer` said."""
-        ...
-
-    def add_layer(self, diff_id: Digest, layer: Digest) -> None:
-        """Remembers which layer has a plain tar with this digest."""
-        ...
-
-    def foreign(self, layer: Digest) -> Layer | None:
-        """The layer as the external cache has it that it came from."""
-        ...
-
-
-class LayerFiles(Protocol):
-    """Unpacked layers by id."""
-
-    def has(self, layer: Digest, /) -> bool: ...
-    def manifest(self, layer: Digest, /) -> Manifest: ...
-    def diff_dir(self, layer: Digest, /) -> str: ...
 
 
 class LayerBlob(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ SMALL: Final = 64 * 1024
 """Larger files are not kept: of them, reading is the lesser part."""
 
 _ROOM: Final = 24 << 20
+_MOST_FILES: Final = 30_000
 _OVERHEAD: Final = 200  # bytes that the interpreter needs for each
 
 
@@ -27,6 +28,10 @@ class Contents:
         self._held: dict[bytes, bytes] = {}
         self.get = self._held.get
         """The content with this digest, or None."""
+
+    def for_files(self, count: int) -> Contents:
+        """Itself, or what keeps nothing for so many files: they need the memory themselves."""
+        return self if count <= _MOST_FILES else Contents(room=0)
 
     def keep(self, digest: bytes, content: bytes) -> None:
         """Remembers `content`, whose digest this is, where there is room."""

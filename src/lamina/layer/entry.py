@@ -27,7 +27,7 @@ class Kind(enum.IntEnum):
     WHITEOUT = 7
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One path of a layer.
 
     `path` is relative to the root, without a leading slash; b"" is the root itself.

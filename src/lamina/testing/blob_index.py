@@ -8,7 +8,7 @@ from lamina.oci.digest import Digest
 
 
 class MemoryBlobIndex:
-    """`lamina.exporter.blobs.BlobIndex` for as long as the process lives."""
+    """`lamina.exporter.layerports.BlobIndex` for as long as the process lives."""
 
     def __init__(self) -> None:
         self._blobs: dict[tuple[Digest, str], KnownBlob] = {}

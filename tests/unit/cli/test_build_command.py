@@ -181,8 +181,6 @@ def test_what_makes_no_sense_is_refused(args: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ["--cache-from=type=local,src=x"],
-        ["--cache-to", "x"],
         ["--builder=default"],
         ["--policy", "x"],
         ["--check"],

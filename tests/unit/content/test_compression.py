@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import resource
 import threading
 import zlib
 
@@ -175,3 +176,18 @@ def test_heads_are_told_apart() -> None:
     assert sniff(b"BZh9") is None
     assert sniff(b"") is None
     assert sniff(b"(") is None
+
+
+def test_memory_is_used_again() -> None:
+    """The kernel is not asked for every block anew: that takes longer than compressing it."""
+    data = sample(1 << 20)
+
+    def faults(blocks: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        with compressor(Compression.GZIP, io.BytesIO()) as packing:
+            for _ in range(blocks):
+                packing.write(data)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults(16)
+    assert faults(64) < 64 * (1 << 20) // resource.getpagesize() // 2

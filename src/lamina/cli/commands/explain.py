@@ -88,11 +88,13 @@ def _named(words: Sequence[str], session: Session) -> tuple[str, str]:
     try:
         history.find(word)
         return word, ""
-    except UnknownBuild:
+    except UnknownBuild as unnamed:
         latest = history.find("latest")
         try:
             find_step(recorded_steps(latest), word, build=latest.build)
         except UnknownStep as unknown:
+            if "^" in word:
+                raise unnamed from None
             if "/" in word or "several" in unknown.message:
                 raise
             raise UnknownBuild(
@@ -110,6 +112,7 @@ def _missed(told: Explanation, may_miss: Sequence[str], session: Session) -> boo
         step.step: RecordedStep(
             number=step.step,
             name=f"[{step.where}] {step.text}" if step.where else step.text,
+            line=step.line,
             started=0.0,
         )
         for step in told.steps

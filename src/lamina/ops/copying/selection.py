@@ -19,7 +19,7 @@ from lamina.oci.digest import Digest, digest_from
 _SHORT: Final = 8
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True):
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One path to be copied.
 
     `target` is relative to where its match goes; b"" is the match itself. `entry` is that of the

@@ -76,7 +76,8 @@ def write(
                     writing.inline(source)
                 case TreeSource():
                     assert selection is not None
-                    with Reader(selection.tree, kept) as reader:
+                    count = sum(len(found.items) for found in selection.matches)
+                    with Reader(selection.tree, kept.for_files(count)) as reader:
                         for found in selection.matches:
                             writing.copy(found, selection, reader)
                 case _:
