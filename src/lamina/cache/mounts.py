@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -72,11 +73,13 @@ class CacheMounts:
         note: Callable[[str], None],
         cancelled: threading.Event,
         refill: bool = False,
+        waited: Callable[[str, float], None] = lambda what, seconds: None,
     ) -> Iterator[Folder]:
         """The folder of a mount, held as its `sharing` says until the block ends.
 
         `fill` puts the first content into a new folder, with `refill` also into one that is empty
-        and that nobody uses. `note` is told what the user should know.
+        and that nobody uses. `note` is told what the user should know, `waited` for what and how
+        many seconds it took to get the lock, where somebody else held it.
         """
         home = self._home(mount.id, platform)
         identity = (mount.id, str(platform))
@@ -88,7 +91,7 @@ class CacheMounts:
                     place = self._place(home, 0)
                 case Sharing.LOCKED:
                     place = self._place(home, 0)
-                    held.enter_context(self._wait(place, mount, note, cancelled))
+                    held.enter_context(self._wait(place, mount, note, waited, cancelled))
                 case Sharing.PRIVATE:
                     place, taken = self._free(home, mount, note)
                     held.enter_context(taken)
@@ -148,13 +151,16 @@ class CacheMounts:
         place: str,
         mount: CacheMount,
         note: Callable[[str], None],
+        waited: Callable[[str, float], None],
         cancelled: threading.Event,
     ) -> FileLock:
         taken = try_lock(f"{place}/lock")
         if taken is not None:
             return taken
         note(f"waiting for the lock of cache mount {mount.id}")
+        began = time.monotonic()
         taken = lock(f"{place}/lock", waiting=lambda seconds: not cancelled.is_set())
+        waited(f"cache mount {mount.id}", time.monotonic() - began)
         if taken is None:
             raise UserError("canceled")
         return taken

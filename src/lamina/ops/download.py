@@ -80,6 +80,7 @@ class Download(Direct):
             if isinstance(answer, Unchanged):
                 assert known is not None
                 return known
+            running.step.progress(self._op.url, answer.size, answer.size, done=True)
             entry = Entry(
                 path=os.fsencode(self._op.filename),
                 kind=Kind.FILE,

@@ -32,6 +32,7 @@ from lamina.graph.ops import ExecOp
 from lamina.layer.stack import Layer, Stack
 from lamina.oci.platform import Platform
 from lamina.ops.bind import Binder
+from lamina.ops.mount_weight import weighed
 from lamina.ops.parent import parent_part
 from lamina.ops.secrets import Secrets
 from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
@@ -244,8 +245,10 @@ class Run(Cached):
                 note=running.step.note,
                 cancelled=running.cancelled,
                 refill=self.workshop.seed is not None,
+                waited=running.step.waited,
             )
         )
+        held.enter_context(weighed(mount, folder.path, running.step))
         return folder.path
 
     def _fill(

@@ -128,8 +128,17 @@ class Stacks(msgspec.Struct):
 
     def _bring(self, layer: Layer, step: Step) -> LayerLost | None:
         """Fetch and unpack one layer. That an external cache lacks it is no error of the pull."""
+        arrived = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal arrived
+            arrived = done
+            step.progress(layer.id, done, total)
+
         try:
-            self.fetch(layer, lambda done, total: step.progress(layer.id, done, total))
+            self.fetch(layer, tell)
+            if arrived:
+                step.progress(layer.id, arrived, arrived, done=True)
             step.progress(f"extracting {layer.id}", 0)
             self._unpack(layer)
         except (RemoteError, HostError) as error:

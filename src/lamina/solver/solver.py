@@ -241,11 +241,16 @@ class Solver:
         key: CacheKey,
     ) -> Result:
         """Run a step that missed, unless another process has just done so."""
-        with self._single_flight(
-            key.digest,
-            waiting=lambda: step.note("another build runs this step: waiting for it"),
-            cancelled=self._cancelled,
-        ):
+        asked, waited = time.monotonic(), False
+
+        def waiting() -> None:
+            nonlocal waited
+            waited = True
+            step.note("another build runs this step: waiting for it")
+
+        with self._single_flight(key.digest, waiting=waiting, cancelled=self._cancelled):
+            if waited:
+                step.waited("another build of this step", time.monotonic() - asked)
             if self._cancelled.is_set():
                 raise Canceled(CANCELED)
             # It may have been run between the miss and the lock, also where nobody had to wait.

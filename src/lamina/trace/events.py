@@ -78,6 +78,29 @@ class StepNote(_Event, frozen=True, kw_only=True, tag="step-note"):
     text: str
 
 
+class StepWaited(_Event, frozen=True, kw_only=True, tag="step-waited"):
+    """Until now it has waited for what somebody else held (`cache mount apt`)."""
+
+    step: int
+    what: str
+    seconds: float
+
+
+class StepMounted(_Event, frozen=True, kw_only=True, tag="step-mounted"):
+    """It has used a cache mount, in which there were so many bytes of files `before` and `after`.
+
+    Where that would have taken too long to add up it is not `whole`: there were at least so many.
+    """
+
+    step: int
+    id: str
+    target: str
+    sharing: str = "shared"
+    before: int = 0
+    after: int = 0
+    whole: bool = True
+
+
 class StepFinished(_Event, frozen=True, kw_only=True, tag="step-finished"):
     """`cached`: nothing was done. `same`: it ran, and made what it had made before.
 
@@ -116,6 +139,8 @@ Event = (
     | StepOutput
     | StepProgress
     | StepNote
+    | StepWaited
+    | StepMounted
     | StepFinished
     | Warned
     | BuildFinished

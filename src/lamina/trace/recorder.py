@@ -189,6 +189,31 @@ class Step:
             events.StepNote(time=self._recorder.now(), step=self.number, text=printable(text))
         )
 
+    def waited(self, what: str, seconds: float) -> None:
+        """Tell that it has waited so long, until now, for what somebody else held."""
+        self._emit(
+            events.StepWaited(
+                time=self._recorder.now(), step=self.number, what=printable(what), seconds=seconds
+            )
+        )
+
+    def mounted(
+        self, name: str, *, target: str, sharing: str, before: int, after: int, whole: bool
+    ) -> None:
+        """Tell of a cache mount that it has used, and the bytes in it before and after."""
+        self._emit(
+            events.StepMounted(
+                time=self._recorder.now(),
+                step=self.number,
+                id=printable(name),
+                target=printable(target),
+                sharing=sharing,
+                before=before,
+                after=after,
+                whole=whole,
+            )
+        )
+
     def finish(
         self, *, cached: bool = False, same: bool = False, canceled: bool = False, error: str = ""
     ) -> None:

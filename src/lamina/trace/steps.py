@@ -23,7 +23,8 @@ class RecordedStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step with all that became of it. Times in seconds since the build's start.
 
     `verdict` is None for a step that no cache has to do with (a base image, the context). A step
-    that was not `ended` was running when the build was killed.
+    that was not `ended` was running when the build was killed. `decided` is when the verdict came:
+    with one that is no hit, it ran from then on. `parts_done` are the ends of its measured parts.
     """
 
     number: int
@@ -35,7 +36,11 @@ class RecordedStep(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     key: str = ""
     parts: tuple[Part, ...] = ()
+    decided: float | None = None
     notes: tuple[str, ...] = ()
+    waits: tuple[events.StepWaited, ...] = ()
+    mounts: tuple[events.StepMounted, ...] = ()
+    parts_done: tuple[events.StepProgress, ...] = ()
     ended: bool = False
     seconds: float = 0.0
     cached: bool = False
@@ -101,7 +106,16 @@ def steps_of(happened: Iterable[Event]) -> dict[int, RecordedStep]:
                     line=event.line,
                     inputs=event.inputs,
                 )
-            case events.StepDecided() | events.StepNote() | events.StepFinished():
+            case (
+                events.StepDecided()
+                | events.StepNote()
+                | events.StepWaited()
+                | events.StepMounted()
+                | events.StepFinished()
+            ):
+                if event.step in steps:
+                    steps[event.step] = _grown(steps[event.step], event)
+            case events.StepProgress(done=True):
                 if event.step in steps:
                     steps[event.step] = _grown(steps[event.step], event)
             case (
@@ -133,12 +147,28 @@ def _once(steps: dict[int, RecordedStep]) -> dict[int, RecordedStep]:
     }
 
 
-def _grown(
-    step: RecordedStep, event: events.StepDecided | events.StepNote | events.StepFinished
-) -> RecordedStep:
+_Told = (
+    events.StepDecided
+    | events.StepNote
+    | events.StepWaited
+    | events.StepMounted
+    | events.StepProgress
+    | events.StepFinished
+)
+
+
+def _grown(step: RecordedStep, event: _Told) -> RecordedStep:
     match event:
         case events.StepDecided():
-            return replace(step, verdict=event.verdict, key=event.key, parts=event.parts)
+            return replace(
+                step, verdict=event.verdict, key=event.key, parts=event.parts, decided=event.time
+            )
+        case events.StepWaited():
+            return replace(step, waits=(*step.waits, event))
+        case events.StepMounted():
+            return replace(step, mounts=(*step.mounts, event))
+        case events.StepProgress():
+            return replace(step, parts_done=(*step.parts_done, event))
         case events.StepNote():
             return replace(step, notes=(*step.notes, event.text))
         case events.StepFinished():

@@ -66,7 +66,7 @@ class Board(msgspec.Struct):
 
     def take(self, event: Event) -> None:
         match event:
-            case events.BuildStarted():
+            case events.BuildStarted() | events.StepWaited() | events.StepMounted():
                 pass
             case events.BuildFinished():
                 self.finished = event

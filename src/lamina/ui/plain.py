@@ -153,7 +153,12 @@ class PlainProgress:
 
     def _take(self, event: Event) -> None:
         match event:
-            case events.BuildStarted() | events.BuildFinished():
+            case (
+                events.BuildStarted()
+                | events.BuildFinished()
+                | events.StepWaited()
+                | events.StepMounted()
+            ):
                 return
             case events.Warned():
                 self._warnings.append(event)

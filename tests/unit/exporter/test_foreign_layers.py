@@ -1,4 +1,4 @@
-"""Layers from external caches: an image is the same, byte for byte, wherever its layers were made."""
+"""Layers from external caches: images are the same, wherever their layers were made."""
 
 from __future__ import annotations
 
