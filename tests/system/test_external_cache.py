@@ -397,12 +397,21 @@ def test_a_read_only_cache_is_not_written(machines: Machines, registry: Registry
     assert {each.split()[0] for each in registry.requests()[before:]} <= {"GET", "HEAD"}
 
 
-def test_only_signed_records_are_used(machines: Machines, tmp_path: Path) -> None:
-    """verify= takes what the key has signed, and nothing else."""
+@pytest.fixture
+def key_pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A private key and its public key, as openssl makes them."""
     private, public = tmp_path / "key.pem", tmp_path / "key.pub"
     openssl = program("openssl")
     run([openssl, "genpkey", "-algorithm", "ed25519", "-out", private]).must_succeed()
     run([openssl, "pkey", "-in", private, "-pubout", "-out", public]).must_succeed()
+    return private, public
+
+
+def test_only_signed_records_are_used(
+    machines: Machines, tmp_path: Path, key_pair: tuple[Path, Path]
+) -> None:
+    """verify= takes what the key has signed, and nothing else."""
+    private, public = key_pair
     signed, unsigned = tmp_path / "signed", tmp_path / "unsigned"
     machine = machines.new()
     build(machine, machines, f"--cache-to=type=local,dest={signed},sign={private}")
@@ -410,3 +419,18 @@ def test_only_signed_records_are_used(machines: Machines, tmp_path: Path) -> Non
     for folder, hits in ((signed, STEPS), (unsigned, 0)):
         source = f"--cache-from=type=local,src={folder},verify={public}"
         assert cached(build(machines.new(), machines, source)) == hits
+
+
+def test_a_signature_says_nothing_of_what_others_left(
+    machines: Machines, tmp_path: Path, key_pair: tuple[Path, Path]
+) -> None:
+    """What somebody without the key wrote is not signed by the next one who has it."""
+    private, public = key_pair
+    place = tmp_path / "cache"
+    machines.change(LAST, "RUN echo evil > last")
+    build(machines.new(), machines, f"--cache-to=type=local,mode=max,dest={place}")
+    machines.change("RUN echo evil > last", LAST)
+    build(machines.new(), machines, f"--cache-to=type=local,mode=max,dest={place},sign={private}")
+    source = f"--cache-from=type=local,src={place},verify={public}"
+    machines.change(LAST, "RUN echo evil > last")
+    assert "echo evil" in " ".join(reasons(build(machines.new(), machines, source)))

@@ -39,4 +39,4 @@ Stack = tuple[Layer, ...]
 
 
 class LayerLost(HostError):
-    """A layer of a known result is not here and cannot be fetched: the result must be made again."""
+    """A layer of a known result is not here, and cannot be fetched: the step has to run again."""

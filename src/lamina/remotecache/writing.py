@@ -156,9 +156,19 @@ class CacheExport:
         return [] if found is None else [found]
 
     @cached_property
+    def _signer(self) -> Signer | None:
+        path = self._place.options.sign
+        return Signer.load(path) if path else None
+
+    @cached_property
     def _old(self) -> CacheDocument:
+        """What is there now. Whoever signs goes on only from what was signed with the same key:
+        the rest may be anybody's, and would be believed with the signature.
+        """
+        signer = self._signer
         with self._guard:
-            return merge([entry.document for entry in self._entries])
+            found = [entry.document for entry in self._entries]
+            return merge(found if signer is None else [signer.trusted(one) for one in found])
 
     @cached_property
     def _known(self) -> dict[Digest, CachedLayer]:
@@ -238,11 +248,10 @@ class CacheExport:
 
     def _publish(self, document: CacheDocument) -> bool:
         """Whether there was anything new to be written."""
-        place, records = self._place, self._place.records
-        signer = Signer.load(place.options.sign) if place.options.sign else None
+        place, records, signer = self._place, self._place.records, self._signer
         sign = signer.sign if signer is not None else _unsigned
         if records is not None:
-            # Whoever signs what others said must know that they are to be believed.
+            # An entry that others have signed is left to them, and not made a part of a larger one.
             entries = [e for e in self._entries if signer is None or signer.has_signed(e.document)]
             return write_entry(self._writer, records, document, entries, note=self._note, sign=sign)
         document = sign(document)
@@ -270,6 +279,12 @@ class Signer:
         from lamina.remotecache.signing import signed
 
         return signed(document, self.key)
+
+    def trusted(self, document: CacheDocument) -> CacheDocument:
+        """What of a document was signed with this key."""
+        from lamina.remotecache.signing import verified
+
+        return verified(document, (self.key.public_key(),))[0]
 
     def has_signed(self, document: CacheDocument) -> bool:
         """Whether everything that the document says was signed with this key."""

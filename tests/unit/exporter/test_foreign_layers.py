@@ -12,6 +12,7 @@ from lamina.content.store import BlobStore
 from lamina.exporter.blobs import ORIGIN, LayerBlob, LayerBlobs
 from lamina.exporter.options import LayerForm
 from lamina.layer.stack import Layer
+from lamina.oci.digest import Digest
 
 from .conftest import MTIME, Workshop
 
@@ -66,7 +67,7 @@ class Elsewhere:
         self.here.manifests |= self.there.manifests
 
 
-def blob_of(layer: Layer) -> str:
+def blob_of(layer: Layer) -> Digest:
     assert layer.blob is not None
     return layer.blob.digest
 

@@ -7,6 +7,7 @@ import pytest
 from lamina.cachekey.difference import Change
 from lamina.trace.verdict import (
     Forced,
+    Hit,
     KeyChanged,
     NeverBuilt,
     ResultGone,
@@ -21,7 +22,10 @@ from lamina.trace.verdict import (
     [
         (NeverBuilt(), "never built here"),
         (Forced(flag="--no-cache"), "--no-cache demands it"),
+        (NeverBuilt(asked=("r.example/a:c",)), "never built here and not in r.example/a:c"),
         (ResultGone(record="r"), "its earlier result was removed from the store"),
+        (ResultGone(record="r", source="s3://b"), "its result cannot be had from s3://b"),
+        (Hit(record="r", source="r.example/a:c"), "cached, from r.example/a:c"),
         (
             KeyChanged(changes=(Change(part="file:src/app.py", before="a", after="b"),)),
             "file src/app.py changed",
