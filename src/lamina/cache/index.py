@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS memos (
   kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
 """
+_PATIENCE = 60.0  # seconds to wait for other processes
 _TOUCH_AFTER = 3600.0  # seconds: a record used again within this time is not written again
 
 _LAYER = "layer"  # the kind of memo that knows a layer by its diff ID
@@ -78,13 +79,14 @@ class Index:
         try:
             # Autocommit: every statement is a transaction, and a kill loses at most one of them.
             self._db = sqlite3.connect(
-                path, timeout=60, isolation_level=None, check_same_thread=False
+                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
-            self._db.execute("PRAGMA journal_mode=WAL")
+            _patiently(lambda: self._db.execute("PRAGMA journal_mode=WAL"))
             self._db.execute("PRAGMA synchronous=NORMAL")
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
             if found == 0:
-                self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;")
+                make = f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;"
+                self._db.executescript(make)
             elif found != _VERSION:
                 raise HostError(
                     f"the cache index {path} has version {found}, this Lamina knows {_VERSION}",
@@ -220,6 +222,12 @@ class Index:
         """Remembers; what was known for the same key is replaced."""
         self._query("INSERT OR REPLACE INTO memos VALUES (?, ?, ?)", (kind, key, value))
 
+    def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """What a statement gives, for those who keep tables of their own here (`cache.holdings`)
+        or look at all that there is (`cache.contents`). Raises HostError.
+        """
+        return self._query(statement, values)
+
     def _query(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
@@ -252,6 +260,20 @@ def _record(row: tuple[Any, ...]) -> Record:
         last_used=last_used,
         seconds=seconds,
     )
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """SQLite does not wait by itself for others that change how the same new file is written."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            act()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _raw(digest: Digest) -> bytes:

@@ -5,6 +5,7 @@
                                        0/lock    held by `locked` and `private` users
                                        0/users   shared by everybody who uses the folder
                                        0/stamps  digests of its files by stat (`file_stamps`)
+                                       0/used    who used it last (`cache.mountlist`)
                                        1/data    another one, for a `private` user who found 0 taken
 
 A mount is identified by its id and platform alone. Owner and mode belong to whoever mounts it, and
@@ -22,11 +23,16 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from lamina.cache.mountlist import note_end, note_use
 from lamina.errors import HostError, UserError
 from lamina.fs.lock import FileLock, Waiting, lock, try_lock
 from lamina.fs.remove import remove_tree
 from lamina.graph.mounts import CacheMount, Sharing
 from lamina.oci.platform import Platform
+
+
+def _let_be(name: str, home: str) -> None:
+    """Nothing is to be done before a mount is used."""
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +62,15 @@ class CacheMounts:
     """The cache mounts of a store. Safe for several threads and processes.
 
     `opened` says which were used through this object, by id and platform, and whether one of their
-    users was alone with it.
+    users was alone with it. `build` and `dockerfile` are noted with every use; `before` is called
+    with the id and the folder of a mount that is about to be used.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, before: Callable[[str, str], None] = _let_be) -> None:
         self._root = root
+        self._before = before
+        self.build = ""
+        self.dockerfile = ""
         self.opened: dict[tuple[str, str], bool] = {}
 
     @contextlib.contextmanager
@@ -74,14 +84,16 @@ class CacheMounts:
         cancelled: threading.Event,
         refill: bool = False,
         waited: Callable[[str, float], None] = lambda what, seconds: None,
+        step: str = "",
     ) -> Iterator[Folder]:
         """The folder of a mount, held as its `sharing` says until the block ends.
 
-        `fill` puts the first content into a new folder, with `refill` also into one that is empty
+        `step` is the name of who uses it. `fill` puts the first content into a new folder, with `refill` also into one that is empty
         and that nobody uses. `note` is told what the user should know, `waited` for what and how
         many seconds it took to get the lock, where somebody else held it.
         """
         home = self._home(mount.id, platform)
+        self._before(mount.id, home)
         identity = (mount.id, str(platform))
         alone = mount.sharing is not Sharing.SHARED
         self.opened[identity] = self.opened.get(identity, False) or alone
@@ -100,7 +112,10 @@ class CacheMounts:
             users = lock(f"{place}/users", shared=True)
             if users is not None:
                 held.enter_context(users)
-            yield self._open(place, mount, fill)
+            folder = self._open(place, mount, fill)
+            note_use(place, build=self.build, dockerfile=self.dockerfile, step=step)
+            held.callback(note_end, place)
+            yield folder
 
     @contextlib.contextmanager
     def still(

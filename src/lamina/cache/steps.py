@@ -25,7 +25,7 @@ class StepCache:
     """Looks steps up in the index, then in external caches. Safe for several threads.
 
     `exists` says whether a result's layers are here, or can be fetched. `added` is told of every
-    record that is made.
+    record that is made, `runs` of every step that has to run: what it made the time before.
     """
 
     def __init__(
@@ -35,8 +35,10 @@ class StepCache:
         exists: Callable[[Stack], bool],
         elsewhere: Elsewhere | None = None,
         added: Callable[[Record], None] | None = None,
+        runs: Callable[[Record | None], None] | None = None,
     ) -> None:
         self._added = added
+        self._runs = runs
         self._index = index
         self._exists = exists
         self._elsewhere = elsewhere
@@ -61,6 +63,8 @@ class StepCache:
     def why(self, key: CacheKey, locus: str) -> Verdict:
         """Why a step has to run; to be asked when the files of its inputs are at hand."""
         known = self._records.get(key.digest)
+        if self._runs is not None:
+            self._runs(known or self._index.nearest(locus))
         if known is not None:
             return ResultGone(record=known.key, source=self._lost(known.stack))
         asked = self._elsewhere.addresses() if self._elsewhere is not None else ()

@@ -28,6 +28,7 @@ SUMMARIES: Mapping[str, str] = {
     "import": "Make an image from an archive of a root file system",
     "login": "Log in to a registry",
     "logout": "Forget the login at a registry",
+    "lsp": "Serve an editor (Language Server Protocol)",
     "pull": "Bring an image from its registry into the local store",
     "push": "Push images of the local store to their registries",
     "rmi": "Remove images from the local store",

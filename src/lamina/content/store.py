@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from lamina.content.errors import wrong_digest, wrong_size
+from lamina.content.room import BLOB, FULL, UNWATCHED, Room
 from lamina.errors import HostError
 from lamina.fs.publish import publish_file
 from lamina.oci.digest import Digest, digest_of, encoded, parse_digest
@@ -38,6 +39,7 @@ from lamina.oci.digest import Digest, digest_of, encoded, parse_digest
 MAX_DOCUMENT = 8 << 20
 """No manifest, index or configuration is larger than this, in bytes."""
 
+_SMALL = 64 * 1024  # bytes; no room is made for that, though it counts
 _LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -47,9 +49,13 @@ class BlobStore:
     Every method raises HostError where the disk refuses.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Opens or makes the store at `root`, and clears what killed writers left."""
+    def __init__(self, root: str | os.PathLike[str], *, room: Room = UNWATCHED) -> None:
+        """Opens or makes the store at `root`, and clears what killed writers left.
+
+        Blobs that somebody asks for here are held in `room`, so that they stay.
+        """
         self.root = Path(root)
+        self.room = room
         self._blobs = self.root / "blobs" / "sha256"
         self._ingest = self.root / "ingest"
         with host_errors(self.root):
@@ -65,6 +71,7 @@ class BlobStore:
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether the blob is there, with that size in bytes if one is given."""
+        self.room.hold(digest)
         try:
             status = self.path(digest).stat()
         except OSError:
@@ -96,6 +103,8 @@ class BlobStore:
 
     def writer(self, expected: Digest | None = None, size: int | None = None) -> BlobWriter:
         """A writer of one blob; use it in a `with` statement and end with `commit()`."""
+        if size is None or size > _SMALL:
+            self.room.make(size or 0)
         return BlobWriter(self, expected=expected, size=size)
 
     def put(self, data: bytes) -> Digest:
@@ -187,8 +196,11 @@ class BlobWriter:
         if self._expected is not None and digest != self._expected:
             raise wrong_digest(expected=self._expected, got=digest)
         target = self._store.path(digest)
+        self._store.room.hold(digest)
         with host_errors(target):
+            blocks = os.fstat(self._fd).st_blocks
             os.rename(self._path, target)
+        self._store.room.wrote(BLOB, digest, max(blocks * 512, self.offset))
         os.close(self._fd)
         self._fd = -1
         return digest
@@ -223,6 +235,6 @@ def host_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         hint = None
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "make room on this disk, or choose another with --root"
+            hint = FULL
         cause = error.strerror or str(error)
         raise HostError(f"{os.fspath(path)}: {cause}", hint=hint) from error

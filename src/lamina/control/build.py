@@ -40,7 +40,7 @@ def run_build(
     """
     exporters = [(output, wiring.choose_exporter(output)) for output in outputs_of(request)]
     limit = become_root()
-    store = open_store(root)
+    store = open_store(root, environ)
     places = _places(request, store, environ)
     name = os.urandom(13).hex()
     chronicle = Chronicle(

@@ -140,9 +140,18 @@ class ProjectPlace(msgspec.Struct, frozen=True, kw_only=True):
             return None
 
 
+def project_around(name: str) -> ProjectPlace:
+    """The same of a Dockerfile that need not be on disk yet."""
+    return _project(SourceFile(name, ""), None)
+
+
 def open_project(name: str, context: str | None = None) -> ProjectPlace:
     """The Dockerfile `name` with its context, by default the folder that it lies in."""
-    dockerfile = _read(name)
+    return _project(_read(name), context)
+
+
+def _project(dockerfile: SourceFile, context: str | None) -> ProjectPlace:
+    name = dockerfile.name
     directory = context if context is not None else os.path.dirname(name) or "."
     own = f"{name}.dockerignore"
     general = os.path.join(directory, ".dockerignore")

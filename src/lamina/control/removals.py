@@ -17,14 +17,17 @@ _LARGEST = 1_000_000  # bytes
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Layers and records (by their keys) that `by` (`lamina cache prune`) removed `at`, in seconds
-    since 1970.
+    """Layers, blobs, cache mounts and records (by their keys) that `by` (`lamina cache prune`)
+    removed `at`, in seconds since 1970. `why` is a text for people.
     """
 
     by: str
     at: float
     layers: tuple[Digest, ...] = ()
     keys: tuple[Digest, ...] = ()
+    blobs: tuple[Digest, ...] = ()
+    mounts: tuple[str, ...] = ()
+    why: str = ""
 
 
 def note_removal(root: str, removal: Removal) -> None:

@@ -114,6 +114,9 @@ class BuildSession(msgspec.Struct):
         platforms = tuple(parse_platform(text, host=host) for text in request.platforms) or (None,)
         with open_inputs(request, store, stdin, environ) as inputs:
             chronicle.dockerfile = inputs.dockerfile
+            store.space.tell = recorder.warn
+            store.mounts.build = chronicle.build
+            store.mounts.dockerfile = inputs.locus
             bases.times = SourceTimes(
                 layers=store.layers,
                 recorder=recorder,
@@ -134,6 +137,7 @@ class BuildSession(msgspec.Struct):
                     exists=stacks.exists,
                     elsewhere=elsewhere,
                     added=None if caches is None else caches.offer,
+                    runs=store.space.foresee,
                 ),
                 memos=BuildMemos(store.index, elsewhere),
                 chronicle=chronicle,

@@ -8,6 +8,7 @@ ROOT/images/    an OCI image layout: names, manifests, configurations, pulled an
      contexts/  digests of context files by their stat
      history/   a folder a build: its record, and the outputs of its steps
      logs/      tracebacks of our own failures
+     leases     locked bytes: what running processes need (`fs.leases`)
      locks/     one file a step that runs, or layer that is unpacked
      executor/  the sandbox's own
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -25,6 +26,7 @@ from lamina.cache.index import Index
 from lamina.cache.mounts import CacheMounts
 from lamina.content.images import ImageStore
 from lamina.content.store import BlobStore
+from lamina.control.space import Space
 from lamina.errors import HostError
 from lamina.fs.lock import lock
 from lamina.oci.digest import Digest, encoded
@@ -40,6 +42,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     layers: LayerStore
     index: Index
     mounts: CacheMounts
+    space: Space
 
     def folder(self, name: str) -> str:
         """The path of a folder in the store, which is made where it is missing."""
@@ -48,8 +51,11 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
         return path
 
 
-def open_store(root: str) -> Store:
-    """Open a store, making it where there is none. Raises HostError."""
+def open_store(root: str, environ: Mapping[str, str] = os.environ) -> Store:
+    """Open a store, making it where there is none. Raises HostError.
+
+    `environ` tells where the settings are that bound it.
+    """
     root = os.path.abspath(root)
     try:
         for name in ("", "mounts", "contexts", "history", "locks", "executor"):
@@ -59,14 +65,17 @@ def open_store(root: str) -> Store:
             f"cannot use the store {root}: {error.strerror}",
             hint="choose another place with --root or LAMINA_ROOT",
         ) from None
-    blobs = BlobStore(os.path.join(root, "images"))
+    index = Index(os.path.join(root, "index.db"))
+    space = Space(root, index, environ)
+    blobs = BlobStore(os.path.join(root, "images"), room=space)
     return Store(
         root=root,
         blobs=blobs,
         images=ImageStore(blobs),
-        layers=LayerStore(root),
-        index=Index(os.path.join(root, "index.db")),
-        mounts=CacheMounts(os.path.join(root, "mounts")),
+        layers=LayerStore(root, room=space),
+        index=index,
+        mounts=CacheMounts(os.path.join(root, "mounts"), before=space.before_mount),
+        space=space,
     )
 
 

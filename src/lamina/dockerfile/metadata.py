@@ -15,7 +15,7 @@ from lamina.notation.gostrings import quote
 from lamina.oci.config import Healthcheck
 
 # What BuildKit sets without a word, and no step sees: an ARG of this name is no variable.
-_HIDDEN_ARGUMENTS = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
+HIDDEN_ARGUMENTS = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
 
 
 def apply(scope: Scope, state: StageState, command: c.Command) -> None:
@@ -113,7 +113,7 @@ def _declare(scope: Scope, state: StageState, command: c.ArgCommand) -> str:
             value = scope.lexer.word(arg.value, state.variables)
         elif value is None:
             value = scope.global_arguments.get(arg.key)
-        if value is not None and arg.key not in _HIDDEN_ARGUMENTS:
+        if value is not None and arg.key not in HIDDEN_ARGUMENTS:
             state.variables.set(arg.key, value, argument=True)
         state.arguments.append(c.KeyValueOptional(key=arg.key, value=value))
         said.append(arg.key if value is None else f"{arg.key}={value}")

@@ -16,7 +16,7 @@ def parse_ports(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _parse(word: str) -> list[str]:
-    address, host, container = _split(word)
+    address, host, container = split_port(word)
     port, _, protocol = container.partition("/")
     if not port:
         raise UserError(f"invalid port: {quote(word)}: no port specified")
@@ -36,7 +36,8 @@ def _parse(word: str) -> list[str]:
     return [f"{number}/{protocol}" for number in range(first, last + 1)]
 
 
-def _split(word: str) -> tuple[str, str, str]:
+def split_port(word: str) -> tuple[str, str, str]:
+    """Address, port of the host, and port with protocol: `127.0.0.1:80:8080/tcp`; "" for none."""
     parts = word.split(":")  # an IPv6 address has more of them
     return ":".join(parts[:-2]), parts[-2] if len(parts) > 1 else "", parts[-1]
 

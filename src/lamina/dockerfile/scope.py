@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from lamina.dockerfile.environment import Variables
 from lamina.dockerfile.epoch import timestamp
@@ -37,33 +38,7 @@ class Scope(msgspec.Struct):
 
     def expand(self, state: StageState, command: c.Command) -> c.Command:
         """The command with its variables in place. ARG expands its own, by other rules."""
-
-        def word(text: str) -> str:
-            return self.lexer.word(text, state.variables)
-
-        match command:
-            case c.ArgCommand():
-                return command
-            case c.ExposeCommand():
-                return command.expand_words(lambda text: self.lexer.words(text, state.variables))
-            case c.AddCommand() | c.CopyCommand():
-                # Contents of heredocs keep their quotes, and their escape letter is always "\".
-                raw = Lexer(skip_quotes=True)
-                return command.expand(word).expand_contents(
-                    lambda text: raw.word(text, state.variables)
-                )
-            case (
-                c.EnvCommand()
-                | c.LabelCommand()
-                | c.RunCommand()
-                | c.UserCommand()
-                | c.VolumeCommand()
-                | c.WorkdirCommand()
-                | c.StopSignalCommand()
-            ):
-                return command.expand(word)
-            case _:
-                return command
+        return expand_command(command, self.lexer, state.variables)
 
     def displayed(self, text: str, variables: Mapping[str, str], *, shell: bool = False) -> str:
         """An instruction as steps show it: expanded, its keyword in upper case.
@@ -97,6 +72,33 @@ class Scope(msgspec.Struct):
         """Which step this is, whatever it contains (see graph.vertex)."""
         platform = state.platform or self.request.build_platform
         return f"{self.request.locus}:{platform}:{state.label}:{state.position}:{keyword}"
+
+
+def expand_command(command: c.Command, lexer: Lexer, variables: Mapping[str, str]) -> c.Command:
+    """The command with its variables in place, all but those of ARG. Raises UserError."""
+
+    def word(text: str) -> str:
+        return lexer.word(text, variables)
+
+    match command:
+        case c.ExposeCommand():
+            return command.expand_words(lambda text: lexer.words(text, variables))
+        case c.AddCommand() | c.CopyCommand():
+            # Contents of heredocs keep their quotes, and their escape letter is always "\".
+            raw = replace(lexer, escape="\\", skip_quotes=True)
+            return command.expand(word).expand_contents(lambda text: raw.word(text, variables))
+        case (
+            c.EnvCommand()
+            | c.LabelCommand()
+            | c.RunCommand()
+            | c.UserCommand()
+            | c.VolumeCommand()
+            | c.WorkdirCommand()
+            | c.StopSignalCommand()
+        ):
+            return command.expand(word)
+        case _:
+            return command
 
 
 def _cross(platform: Platform, variables: Variables) -> str:

@@ -94,6 +94,8 @@ def _follow(control: socket.socket, *, master: int | None = None, first: object 
                     return Outcome(status=exit_status(status), log=log)
                 case ("log", bytes(text)):
                     log = text
+                case ("memory", *_):
+                    continue
                 case None:
                     raise problem or HostError("the sandbox was killed from outside")
                 case message:

@@ -40,10 +40,15 @@ class CannotStart(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a step ended, and the log of the OCI runtime, if one had a part in it."""
+    """How a step ended, and the log of the OCI runtime, if one had a part in it.
+
+    `memory` is what the step's own control groups, if it has any, have counted: kills for lack of
+    memory, and the most bytes in use.
+    """
 
     status: ExitStatus
     log: bytes
+    memory: tuple[int, int] | None = None
 
 
 class Launcher:
@@ -140,7 +145,7 @@ class Launcher:
             stack.callback(_outlive, control)
             follower = _Follower(control, pipes, output)
             follower.follow(cancelled)
-            return Outcome(status=follower.result(), log=follower.log)
+            return Outcome(status=follower.result(), log=follower.log, memory=follower.memory)
 
     def close(self) -> None:
         """Ends the zygote. Steps that still run end when their sockets are closed."""
@@ -164,6 +169,7 @@ class _Follower:
         self._failure: LaminaError | None = None
         self._status: int | None = None
         self.log = b""
+        self.memory: tuple[int, int] | None = None
 
     def follow(self, cancelled: threading.Event) -> None:
         poll = select.poll()
@@ -208,6 +214,9 @@ class _Follower:
                 return True
             case ("log", bytes(log)):
                 self.log = log
+                return True
+            case ("memory", int(kills), int(peak)):
+                self.memory = kills, peak
                 return True
             case _:
                 return False

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import threading
 
-from lamina.executor import plan, seccomp
+import msgspec
+
+from lamina.executor import limits, oom, plan, seccomp, wire
 from lamina.executor.launcher import Launcher
-from lamina.executor.spec import ContainerSpec, ExitStatus, OutputSink
+from lamina.executor.spec import NO_LIMITS, ContainerSpec, ExitStatus, OutputSink
 
 
 class NamespacesExecutor:
@@ -28,6 +30,7 @@ class NamespacesExecutor:
         self._launcher = Launcher(seccomp=self._program)
         self._prepared = False
         self._lock = threading.Lock()
+        self._memory: oom.MemoryWatch | None = None
         self.notes: tuple[str, ...] = ()
 
     def prepare(self) -> None:
@@ -35,6 +38,7 @@ class NamespacesExecutor:
         with self._lock:
             if not self._prepared:
                 plan.make_places(self._state)
+                self._memory = oom.MemoryWatch()
                 self._prepared = True
         self._launcher.prepare()
 
@@ -42,8 +46,20 @@ class NamespacesExecutor:
         self, spec: ContainerSpec, *, output: OutputSink, cancelled: threading.Event
     ) -> ExitStatus:
         self.prepare()
-        job = plan.job(spec, state=self._state)
-        return self._launcher.run(job, output=output, cancelled=cancelled).status
+        job = self._job(spec)
+        before = oom.kill_count()
+        outcome = self._launcher.run(job, output=output, cancelled=cancelled)
+        status = outcome.status
+        if not status.code or self._memory is None:
+            return status
+        found = self._memory.explain(
+            code=status.code,
+            before=before,
+            group=job["cgroups"]["name"] if job["cgroups"] else "",
+            figures=outcome.memory,
+            limit=spec.resources.memory,
+        )
+        return msgspec.structs.replace(status, out_of_memory=found)
 
     def run_attached(self, spec: ContainerSpec, *, terminal: bool) -> ExitStatus:
         """Runs a container with the caller's own streams, or behind a terminal of its own.
@@ -54,11 +70,19 @@ class NamespacesExecutor:
         from lamina.executor import interactive
 
         self.prepare()
-        job = plan.job(spec, state=self._state, terminal=terminal)
+        job = self._job(spec, terminal=terminal)
         return interactive.attach(self._launcher, job).status
 
     def close(self) -> None:
         self._launcher.close()
+        if self._memory is not None:
+            self._memory.close()
+
+    def _job(self, spec: ContainerSpec, *, terminal: bool = False) -> wire.Job:
+        job = plan.job(spec, state=self._state, terminal=terminal)
+        if spec.resources != NO_LIMITS:
+            job["cgroups"] = limits.plan(spec.resources, f"lamina-{os.urandom(8).hex()}")
+        return job
 
     def _program(self) -> bytes | None:
         compiled = seccomp.load(cache=self._state)

@@ -14,10 +14,21 @@ import tempfile
 import threading
 from typing import Any
 
+import msgspec
+
 from lamina.errors import HostError, LaminaError
-from lamina.executor import plan, rootfs, sandbox, seccomp_profile, wire
+from lamina.executor import limits, oom, plan, rootfs, sandbox, seccomp_profile, wire
 from lamina.executor.launcher import CannotStart, Launcher, Outcome
-from lamina.executor.spec import BindMount, ContainerSpec, ExitStatus, Network, OutputSink, Process
+from lamina.executor.spec import (
+    NO_LIMITS,
+    BindMount,
+    ContainerSpec,
+    ExitStatus,
+    Network,
+    OutputSink,
+    Process,
+    Resources,
+)
 
 RUNTIMES = ("crun", "runc")
 
@@ -63,6 +74,7 @@ class OciExecutor:
         self._launcher = Launcher(seccomp=lambda: None)
         self._lock = threading.Lock()
         self._program: str | None = None
+        self._memory: oom.MemoryWatch | None = None
         self.notes: tuple[str, ...] = ()
 
     def prepare(self) -> None:
@@ -72,8 +84,17 @@ class OciExecutor:
     def run(
         self, spec: ContainerSpec, *, output: OutputSink, cancelled: threading.Event
     ) -> ExitStatus:
-        outcome = self._launcher.run(self.job(spec), output=output, cancelled=cancelled)
-        return _checked(outcome, self.runtime())
+        job = self.job(spec)
+        before = oom.kill_count()
+        outcome = self._launcher.run(job, output=output, cancelled=cancelled)
+        status = _checked(outcome, self.runtime())
+        if not status.code or self._memory is None:
+            return status
+        name = job["runtime"]["id"] if job["runtime"] and not job["user_namespace"] else ""
+        found = self._memory.explain(
+            code=status.code, before=before, group=name, limit=spec.resources.memory
+        )
+        return msgspec.structs.replace(status, out_of_memory=found)
 
     def run_attached(self, spec: ContainerSpec, *, terminal: bool) -> ExitStatus:
         """Runs a container with the caller's own streams or terminal, from the main thread."""
@@ -84,6 +105,8 @@ class OciExecutor:
 
     def close(self) -> None:
         self._launcher.close()
+        if self._memory is not None:
+            self._memory.close()
 
     def job(self, spec: ContainerSpec, *, terminal: bool = False) -> wire.Job:
         """The job for `spec` with the runtime that works here."""
@@ -95,6 +118,7 @@ class OciExecutor:
             if self._program is None:
                 plan.make_places(self._state)
                 self._program = self._find()
+                self._memory = oom.MemoryWatch()
             return self._program
 
     def _find(self) -> str:
@@ -138,6 +162,11 @@ class OciExecutor:
 
     def _job(self, spec: ContainerSpec, program: str, *, terminal: bool) -> wire.Job:
         job = plan.job(spec, state=self._state, terminal=terminal)
+        if spec.resources != NO_LIMITS and job["user_namespace"]:
+            raise limits.CannotLimit(
+                "an OCI runtime cannot limit the steps of an ordinary user here",
+                hint="leave out --isolation=oci, or run as root",
+            )
         name = f"lamina-{os.urandom(8).hex()}"
         job["runtime"] = {
             "program": program,
@@ -172,10 +201,31 @@ def config(spec: ContainerSpec, job: wire.Job, name: str) -> dict[str, Any]:
             "maskedPaths": list(rootfs.MASKED),
             "readonlyPaths": list(rootfs.READ_ONLY),
             "seccomp": seccomp(os.uname().machine),
-            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "resources": {
+                "devices": [{"allow": False, "access": "rwm"}],
+                **_resources(spec.resources),
+            },
             **({} if job["user_namespace"] else {"cgroupsPath": f"/{name}"}),
         },
     }
+
+
+def _resources(resources: Resources) -> dict[str, Any]:
+    """Limits in the words of the runtime specification (config-linux.md, "Memory" and "CPU")."""
+    memory = {"limit": resources.memory, "swap": resources.memory_swap}
+    cpu = {
+        "shares": resources.cpu_shares,
+        "period": resources.cpu_period,
+        "quota": resources.cpu_quota,
+        "cpus": resources.cpuset_cpus,
+        "mems": resources.cpuset_mems,
+    }
+    sections = {"memory": memory, "cpu": cpu}
+    given = {
+        name: {key: value for key, value in section.items() if value}
+        for name, section in sections.items()
+    }
+    return {name: section for name, section in given.items() if section}
 
 
 def _namespaces(spec: ContainerSpec, job: wire.Job) -> list[str]:

@@ -98,6 +98,7 @@ def job(spec: ContainerSpec, *, state: str, terminal: bool = False) -> Job:
         read_only=spec.read_only or bound_read_only or layers_alone,
         limits=[limit(each) for each in spec.ulimits],
         terminal=terminal,
+        cgroups=None,
         runtime=None,
     )
 

@@ -87,6 +87,26 @@ class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
     hard: int
 
 
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of all processes of a container together; 0 and "" are none.
+
+    `memory` in bytes; `memory_swap` is that of memory and swap together, -1 for any. `cpu_shares`
+    is a weight (1024 is usual), `cpu_quota` the microseconds of processor time in each `cpu_period`
+    (0: 100 ms). `cpuset_cpus` and `cpuset_mems` are lists such as `0-3,5` (cpuset(7)).
+    """
+
+    memory: int = 0
+    memory_swap: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+
+
+NO_LIMITS = Resources()
+
+
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A process in a root file system.
 
@@ -104,14 +124,32 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = 64 * 1024 * 1024
     read_only: bool = False
+    resources: Resources = NO_LIMITS
+
+
+class OutOfMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """The kernel has killed a process for lack of memory.
+
+    `process` is its name and `used` the bytes that it held, where the kernel's log may be read.
+    `peak` is the most that the whole container held and `limit` what it was allowed, where it had a
+    limit of its own. What is not known is "" or 0.
+    """
+
+    process: str = ""
+    used: int = 0
+    peak: int = 0
+    limit: int = 0
 
 
 class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the process ended: `code` is its exit code, or 128 + the signal that killed it."""
+    """How the process ended: `code` is its exit code, or 128 + the signal that killed it.
+
+    `out_of_memory`: it failed, and meanwhile the kernel killed it or another for lack of memory.
+    """
 
     code: int
     signal: int = 0
-    oom_killed: bool = False
+    out_of_memory: OutOfMemory | None = None
 
 
 OutputSink = Callable[[int, bytes], None]

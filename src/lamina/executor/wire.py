@@ -33,11 +33,22 @@ class MountJob(TypedDict):
     gid: int
 
 
+class CgroupJob(TypedDict):
+    """The control groups to be made for a container, called `name`.
+
+    `hierarchies` are (the directory to make one in, what to write: (file, text) in order).
+    """
+
+    name: str
+    hierarchies: list[tuple[str, list[tuple[str, str]]]]
+
+
 class Job(TypedDict):
     """A container. `staging` and `scratch` are empty directories to mount things on.
 
     `limits` are (resource, soft, hard) with the numbers of getrlimit(2); `groups` False where the
-    user namespace forbids setgroups(2). `runtime` is None or the OCI runtime's own part.
+    user namespace forbids setgroups(2). `cgroups` is None for a container without limits.
+    `runtime` is None or the OCI runtime's own part.
     """
 
     staging: str
@@ -57,6 +68,7 @@ class Job(TypedDict):
     read_only: bool
     limits: list[tuple[int, int, int]]
     terminal: bool
+    cgroups: CgroupJob | None
     runtime: dict[str, Any] | None
 
 

@@ -27,6 +27,7 @@ from _socket import socket as Socket  # noqa: N812 - the socket module is slow t
 from typing import NoReturn
 
 from lamina.executor import bundle, rootfs, sandbox, wire
+from lamina.executor.cgroups import Cgroups
 from lamina.executor.stubs import Stubs
 from lamina.executor.wire import Job
 from lamina.fs import syscalls
@@ -128,21 +129,26 @@ def _run(job: Job, control: Socket, streams: list[int], *, seccomp: bytes | None
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     root = rootfs.mount_root(job)
     stubs = Stubs(root, job["root"]["upper"])
+    groups = Cgroups(job["cgroups"]) if job["cgroups"] is not None else None
     try:
         trees = _mount_points(job, stubs)
         _unshare(job)
         log = _above(os.memfd_create("log"))
         child = os.fork()
         if child == 0:
-            _contain(job, control, streams, trees, seccomp=seccomp, log=log)
+            _contain(job, control, streams, trees, groups, seccomp=seccomp, log=log)
         for number in (*streams, *trees):
             os.close(number)
         status = _wait(child, control)
+        if groups is not None and status:
+            wire.send(control, ("memory", *groups.memory()))
         if job["runtime"]:
             wire.send(control, ("log", os.pread(log, MAX_LOG, 0)))
             bundle.remove_cgroups(job["runtime"]["id"])
         return status
     finally:
+        if groups is not None:
+            groups.remove()
         stubs.remove()
         os.close(root)
         syscalls.unmount(job["staging"])
@@ -167,7 +173,8 @@ def _unshare(job: Job) -> None:
         syscalls.unshare(syscalls.CLONE_NEWPID)
         return
     flags = _NAMESPACES
-    flags |= syscalls.CLONE_NEWCGROUP if job["cgroup_namespace"] else 0
+    if job["cgroup_namespace"] and job["cgroups"] is None:
+        flags |= syscalls.CLONE_NEWCGROUP
     flags |= syscalls.CLONE_NEWNET if job["private_network"] else 0
     syscalls.unshare(flags)
     if job["private_network"]:
@@ -179,6 +186,7 @@ def _contain(
     control: Socket,
     streams: list[int],
     trees: list[int],
+    groups: Cgroups | None,
     *,
     seccomp: bytes | None,
     log: int,
@@ -186,6 +194,10 @@ def _contain(
     """Process 1 of the container, until it is the step's command."""
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if groups is not None:
+            groups.enter()
+            if job["cgroup_namespace"]:  # its own groups are the root of what it sees
+                syscalls.unshare(syscalls.CLONE_NEWCGROUP)
         attached = len(streams) == len((0, 1, 2))
         for number, stream in ((0, streams[-1]), (1, streams[0]), (2, streams[1])):
             if number > 0 or attached:

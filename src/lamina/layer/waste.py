@@ -4,7 +4,7 @@ A layer never gives anything back: a file that a higher layer overwrites or remo
 down with the image. Such bytes are wasted.
 
     layer 2   app.js   ── seen
-    layer 1   app.js   ── overwritten by layer 2: wasted       cache/a, whited out by layer 2: wasted
+    layer 1   app.js   ── overwritten: wasted     cache/a   whited out: wasted
     layer 0   libc.so  ── seen
 """
 

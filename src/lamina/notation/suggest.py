@@ -7,15 +7,17 @@ from collections.abc import Iterable
 _TOO_FAR = 3
 
 
-def nearest(word: str, known: Iterable[str], *, ignore_case: bool = False) -> str | None:
+def nearest(
+    word: str, known: Iterable[str], *, ignore_case: bool = False, in_order: bool = False
+) -> str | None:
     """The known word that is nearest to `word` and at most two edits away, in the case of `word`.
 
     None if there is no such word, or if `word` is itself known. The first of equally near words
-    in sorted order wins.
+    in sorted order wins; with `in_order`, the first as they come.
     """
     wanted = word.lower() if ignore_case else word
     best, distance = None, _TOO_FAR
-    for candidate in sorted(known):
+    for candidate in known if in_order else sorted(known):
         other = candidate.lower() if ignore_case else candidate
         if other == wanted:
             return None

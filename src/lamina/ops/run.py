@@ -140,18 +140,36 @@ class Run(Cached):
                 ulimits=tuple(Ulimit(name=n, soft=s, hard=h) for n, s, h in op.limits.ulimits),
                 shm_size=op.limits.shm_size,
             )
-            self._execute(spec, running)
+            attempt = Attempt()
+            try:
+                self._execute(spec, running, attempt)
+            except UserError as error:
+                if not running.cancelled.is_set():
+                    self._examine(error, attempt, spec, below)
+                    if shop.morgue is not None:
+                        shop.morgue.take(
+                            Remains(
+                                op=op,
+                                spec=spec,
+                                below=below,
+                                active=active,
+                                error=error,
+                                held=held.pop_all(),
+                            )
+                        )
+                raise
             return (*below, Layer(id=active.commit()))
 
-    def _execute(self, spec: ContainerSpec, running: Running) -> None:
+    def _execute(self, spec: ContainerSpec, running: Running, attempt: Attempt) -> None:
         _check_texts(spec.process)
-        path, log = self.workshop.log(running.step.number)
+        attempt.path, log = self.workshop.log(running.step.number)
         with log:
 
             def output(stream: int, data: bytes) -> None:
                 # A full disk makes the step fail by itself: that is what the user must hear.
                 with suppress(OSError):
                     log.write(data)
+                attempt.keep(data)
                 running.step.output(stream, data)
 
             try:
@@ -245,6 +263,7 @@ class Run(Cached):
                 note=running.step.note,
                 cancelled=running.cancelled,
                 refill=self.workshop.seed is not None,
+                step=running.step.name,
                 waited=running.step.waited,
             )
         )

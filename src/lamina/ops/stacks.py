@@ -22,13 +22,14 @@ from lamina.fs.lock import locked
 from lamina.layer.entry import Manifest
 from lamina.layer.stack import Layer, LayerLost, Stack
 from lamina.oci.digest import Digest, digest_from, encoded
-from lamina.snapshot.store import LayerStore
+from lamina.snapshot.store import LayerStore, WorkDir
 from lamina.snapshot.view import View
 from lamina.trace.recorder import Progress, Recorder, Step
 
 if TYPE_CHECKING:
     from lamina.layer.unpack import Unpacked
 
+_PACKED = 3  # times smaller than its files is a blob, mostly
 EMPTY_LAYER = Manifest(entries=()).identity()
 
 Fetch = Callable[[Layer, Progress], None]
@@ -155,13 +156,19 @@ class Stacks(msgspec.Struct):
         with locked(f"{self.locks}/{encoded(layer.id)}"):
             if self.layers.has(layer.id):
                 return
-            with self.blobs.open(layer.blob.digest) as blob, self.layers.work() as work:
+            with self.blobs.open(layer.blob.digest) as blob, _work(layer, self.layers) as work:
                 try:
                     unpacked = unpack(decompressing_reader(blob), work.diff)
                 except MalformedLayer as error:
                     raise MalformedImage(f"{layer.origin}: {error.message}") from error
                 _check(layer, unpacked)
                 self.layers.publish(work, unpacked.manifest, id=layer.id, made=layer.created)
+
+
+def _work(layer: Layer, layers: LayerStore) -> WorkDir:
+    """Where a layer is unpacked. A blob says about how much that will be."""
+    assert layer.blob is not None
+    return layers.work(size=layer.size or _PACKED * layer.blob.size)
 
 
 def _check(layer: Layer, unpacked: Unpacked) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ from typing import Final, Self
 
 import msgspec
 
+from lamina.content.room import FULL, LAYER, UNWATCHED, Room
 from lamina.errors import HostError
 from lamina.fs.lock import FileLock, lock, locked, try_lock
 from lamina.fs.publish import publish_directory
@@ -28,6 +30,7 @@ from lamina.fs.remove import remove_tree
 from lamina.layer.contents import Contents
 from lamina.layer.entry import Entry, Kind, Manifest, decode_manifest, encode_manifest
 from lamina.layer.stack import LayerLost
+from lamina.layer.weight import weight
 from lamina.oci.digest import Digest, digest_from, encoded
 from lamina.snapshot.idmap import IdMaps, read_id_maps
 
@@ -64,8 +67,10 @@ class WorkDir:
 class LayerStore:
     """The layers below `root`. Safe for several threads and processes."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, room: Room = UNWATCHED) -> None:
+        """Layers that somebody asks for here are held in `room`, so that they stay."""
         self.root = os.path.abspath(root)
+        self._room = room
         self._layers = f"{self.root}/layers"
         self._works = f"{self.root}/making"
         self._ready = False
@@ -78,6 +83,7 @@ class LayerStore:
     def has(self, layer: Digest) -> bool:
         """Whether the layer is there, unpacked."""
         name = _name(layer)
+        self._room.hold(layer)
         return layer in self._kept or (
             self._read_id(name) == layer and os.path.isdir(f"{self._layers}/{name}/diff")
         )
@@ -107,6 +113,7 @@ class LayerStore:
         kept = self._kept.get(layer)
         if kept is not None:
             return kept
+        self._room.hold(layer)
         path = f"{self._layers}/{_name(layer)}/manifest"
         try:
             with open(path, "rb") as file:
@@ -143,9 +150,13 @@ class LayerStore:
             return True
         return all(_fits(entry, maps) for entry in self.manifest(layer).entries)
 
-    def work(self) -> WorkDir:
-        """A new empty work directory. Those of processes that were killed are removed first."""
+    def work(self, *, size: int = 0) -> WorkDir:
+        """A new empty work directory. Those of processes that were killed are removed first.
+
+        `size` is about how much will be written to it, in bytes; 0: nobody knows.
+        """
         self._prepare()
+        self._room.make(size)
         unique = f"{os.getpid()}-{threading.get_ident():x}-{time.monotonic_ns():x}"
         path = f"{self._works}/{unique}"
         with host_errors(path), locked(f"{self._works}/lock", shared=True):
@@ -190,20 +201,27 @@ class LayerStore:
             if not publish_directory(work.path, final) and not self.has(layer):
                 self.remove(layer)  # what is left of it after somebody's hand, or a full disk
                 publish_directory(work.path, final)
+        self._room.wrote(LAYER, layer, weight(manifest))
         self._keep(layer, manifest)
         return layer
 
     def remove(self, layer: Digest) -> None:
-        """Removes the layer, at once for everybody; it is no error if it is gone."""
+        """Removes the layer, at once for everybody; it is no error if it is gone.
+
+        Takes no room on the disk, which may be full.
+        """
         self._prepare()
         with self._guard:
             self._kept.pop(layer, None)
+        gone = f"{self._works}/{os.getpid()}-{threading.get_ident():x}-{time.monotonic_ns():x}"
+        # The lock keeps sweepers away; after a kill the next one removes what has no lock file.
         with (
-            self.work() as work,
             host_errors(self._layers),
             contextlib.suppress(FileNotFoundError),
+            locked(f"{self._works}/lock", shared=True),
         ):
-            os.rename(f"{self._layers}/{_name(layer)}", f"{work.path}/removed")
+            os.rename(f"{self._layers}/{_name(layer)}", gone)
+            remove_tree(gone)
 
     def _prepare(self) -> None:
         if self._ready:
@@ -292,4 +310,5 @@ def host_errors(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         name = os.fsdecode(error.filename) if error.filename else path
-        raise HostError(f"{name} cannot be written: {error.strerror}") from error
+        hint = FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+        raise HostError(f"{name} cannot be written: {error.strerror}", hint=hint) from error

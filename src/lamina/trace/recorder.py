@@ -103,7 +103,7 @@ class Recorder:
             return Step(self, 0, now)
         number = next(self._numbers)
         # Known before it is seen: whoever sees it may send an interrupt at once.
-        step = self._open[number] = Step(self, number, now)
+        step = self._open[number] = Step(self, number, now, name)
         self.emit(
             events.StepStarted(
                 time=now,
@@ -139,9 +139,10 @@ class Recorder:
 class Step:
     """One step of the trace."""
 
-    def __init__(self, recorder: Recorder, number: int, started: float) -> None:
+    def __init__(self, recorder: Recorder, number: int, started: float, name: str = "") -> None:
         self._recorder = recorder
         self.number = number
+        self.name = name
         self._started = started
         self._finished = False
         self._decided = False

@@ -81,9 +81,9 @@ class PartChange(_Value, frozen=True, kw_only=True):
 
 
 class LogTail(_Value, frozen=True, kw_only=True):
-    """The end of what a step printed, without escape sequences; `size` of all of it."""
+    """The end of what a step printed, as it printed it; `size` of all of it."""
 
-    text: str
+    data: bytes
     size: int
     whole: bool
 

@@ -6,7 +6,7 @@
                                     └───────┘
 The critical path is walked from the end: what ended last, then of its inputs the one that ended
 last, and so on. A step whose inputs nobody recorded (an export, the base image) began when what
-ended last before it had ended.
+ended last before it had ended. Steps that took no noticeable part of the time are left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ SpanKind = Literal["cached", "run", "wait", "download", "work"]
 Outcome = Literal["cached", "ran", "same", "failed", "canceled", "done", "unfinished"]
 _JITTER = 0.005  # seconds between the end of a step and the beginning of what waited for it
 _TURN = "its turn"
+_NOTICEABLE = 0.01  # of the whole time
 _SHORTEST = 0.05  # seconds of waiting for its turn that are worth a word
 
 
@@ -70,7 +71,11 @@ def draw(steps: Mapping[int, RecordedStep], seconds: float | None) -> Timeline:
     last = max((step.started + step.seconds for step in steps.values()), default=0.0)
     whole = last if seconds is None else max(seconds, last)
     bars = {number: _bar(step, whole) for number, step in steps.items()}
-    path = tuple(reversed(list(_back(steps, bars)))) if bars else ()
+    path = tuple(
+        number
+        for number in reversed(list(_back(steps, bars)))
+        if bars[number].seconds >= _NOTICEABLE * whole
+    )
     return Timeline(
         seconds=whole,
         bars=tuple(sorted(bars.values(), key=lambda bar: (bar.start, bar.step))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,20 @@ def test_many_threads_may_write_at_once(index: Index) -> None:
     for thread in threads:
         thread.join()
     assert all(cache.find(key(n=str(number))) for number in range(20))
+
+
+def test_many_may_open_a_new_index_at_once(tmp_path: Path) -> None:
+    """None of them finds it locked."""
+    for number in range(20):
+        path, barrier = str(tmp_path / f"{number}.db"), threading.Barrier(10)
+
+        def opened(path: str = path, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            Index(path).close()
+
+        with ThreadPoolExecutor(10) as pool:
+            for future in [pool.submit(opened) for _ in range(10)]:
+                future.result()
 
 
 def test_a_file_that_is_no_index_is_said_to_be_damaged(tmp_path: Path) -> None:

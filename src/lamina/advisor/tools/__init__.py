@@ -1,0 +1,1 @@
+"""Package tools: how calls of them are recognised, where their caches are, what empties them."""
