@@ -48,7 +48,7 @@ class Browser:
     _number: int = 0
     _rest: bytes = b""
 
-    def call(self, method: str, **parameters: Any) -> Json:
+    def call(self, method: str, **parameters: object) -> Json:
         """One command of the protocol, and what it answers. Raises AssertionError."""
         self._number += 1
         message: Json = {"id": self._number, "method": method, "params": parameters}
@@ -92,7 +92,7 @@ class Browser:
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read(until))
 
-    def value(self, expression: str) -> Any:
+    def value(self, expression: str) -> object:
         """What a JavaScript expression gives in the page."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
@@ -141,9 +141,10 @@ class Browser:
         options: Json = {}
         if whole or height:
             size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-            clip = {"x": 0, "y": 0, "width": size["width"], "scale": 1}
-            options = {"clip": {**clip, "height": height or size["height"]}}
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, **options)
+            clip: Json = {"x": 0, "y": 0, "width": size["width"], "scale": 1}
+            clip["height"] = height or size["height"]
+            options = {"clip": clip, "captureBeyondViewport": True}
+        shot = self.call("Page.captureScreenshot", **options)
         to.write_bytes(base64.b64decode(shot["data"]))
 
 

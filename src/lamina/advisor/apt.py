@@ -45,18 +45,14 @@ def missing_apt_mounts(project: Project, *, rule: str) -> Iterator[Finding]:
         one = _missing(project, place)
         if one is None:
             continue
-        edits = _edits(project, one)
+        fix = _fix(project, one)
         kept = packages_kept(project, place) or any(
             number in unclean for number in lineage(project, place.number)
         )
-        if edits is not None and not kept:
+        if fix is not None and not kept:
             more = keep_packages(project, place)
-            edits = (more, *edits) if more is not None else None
+            fix = replace(fix, edits=(more, *fix.edits)) if more is not None else None
             unclean |= {place.number} if more is not None else set()
-        title = "keep apt's lists and packages in cache mounts"
-        fix = Fix(title=title, edits=edits) if edits is not None else None
-        if fix is not None and not _taken_safely(one):
-            fix = replace(fix, safe=False)
         yield finding(one, APT, rule, fix)
 
 
@@ -107,23 +103,19 @@ def _missing(project: Project, place: Place) -> Missing | None:
     return Missing(place=place, uses=found, needs=tuple(left))
 
 
-def _edits(project: Project, one: Missing) -> tuple[Edit, ...] | None:
+def _fix(project: Project, one: Missing) -> Fix | None:
     run = one.place.run
     assert run is not None
     folders = [need.folder for need in one.needs]
     taken = taken_out(run, one.place.state, cleaning(run, one.place.state, APT, folders))
-    flags = [flag for need in one.needs if (flag := need.flag()) is not None]
     if taken is None:
         return None
-    return (add_flags(project.dockerfile, run.node, flags), *taken.edits)
-
-
-def _taken_safely(one: Missing) -> bool:
-    run = one.place.run
-    assert run is not None
-    folders = [need.folder for need in one.needs]
-    taken = taken_out(run, one.place.state, cleaning(run, one.place.state, APT, folders))
-    return taken is not None and taken.safe
+    flags = [flag for need in one.needs if (flag := need.flag()) is not None]
+    return Fix(
+        title="keep apt's lists and packages in cache mounts",
+        edits=(add_flags(project.dockerfile, run.node, flags), *taken.edits),
+        safe=taken.safe,
+    )
 
 
 def _updates(place: Place) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
 from lamina.advisor.finding import Finding
+from lamina.advisor.options import CheckOptions, comment_options, file_options
 from lamina.advisor.project import Project
 from lamina.advisor.rule import Rule
-from lamina.dockerfile.syntax import DirectiveLine
-from lamina.errors import LaminaError
-from lamina.notation.boolean import parse_bool
+from lamina.errors import LaminaError, UserError
 
 _DISABLING = re.compile(r"lamina:\s*ignore\s*=?\s*(?P<rules>[\w\-, ]+)")
 
@@ -37,64 +37,49 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
 
 
-class Directives(msgspec.Struct, frozen=True, kw_only=True):
-    """`# check=skip=A,B|all;error=true`: what a file says of its own checks, names in lower
-    case.
-    """
-
-    skip: frozenset[str] = frozenset()
-    skip_all: bool = False
-    error: bool = False
-
-    def skips(self, rule: str) -> bool:
-        return self.skip_all or rule.lower() in self.skip
-
-
 def check_project(project: Project, rules: Iterable[Rule]) -> Report:
     """Runs the rules. None of them can stop another."""
-    asked = directives(project)
+    error = project.dockerfile.error
+    if error is None and project.asked is not None:
+        error = project.evaluation.error
+    try:
+        options = file_options(project)
+    except UserError as problem:
+        options, error = CheckOptions(), error or problem
+    spared = _Comments(project, options)
     findings: list[Finding] = []
     failed: list[FailedRule] = []
     for rule in rules:
-        if asked.skips(rule.name):
+        if not (options.allow(rule) or rule.experimental):
             continue
         try:
             found = list(rule.check(project))
-        except Exception as error:  # a rule is judged by its name, whatever goes wrong in it
-            failed.append(FailedRule(rule=rule.name, cause=f"{type(error).__name__}: {error}"))
+        except Exception as problem:  # a rule is judged by its name, whatever goes wrong in it
+            failed.append(FailedRule(rule=rule.name, cause=f"{type(problem).__name__}: {problem}"))
             continue
-        findings += (one for one in found if not _ignored(one))
+        findings += (one for one in found if spared.allow(rule, one) and not _ignored(one))
     findings.sort(key=lambda one: (one.span.file.name, one.span.start, one.rule))
-    return Report(
-        findings=tuple(findings),
-        failed=tuple(failed),
-        error=project.dockerfile.error,
-        strict=asked.error,
-    )
+    return Report(findings=tuple(findings), failed=tuple(failed), error=error, strict=options.error)
 
 
-def directives(project: Project) -> Directives:
-    """What the Dockerfile says of its own checks; options that nobody knows mean nothing."""
-    for node in project.dockerfile.syntax.nodes:
-        if isinstance(node, DirectiveLine) and node.directive.name == "check":
-            return _directives(node.directive.value)
-    return Directives()
+class _Comments:
+    """The options in the comments above instructions."""
 
+    def __init__(self, project: Project, options: CheckOptions) -> None:
+        self._file = project.dockerfile.source
+        self._options = options
+        self._nodes = tuple(project.dockerfile.syntax.instructions)
+        self._starts = [node.span.start for node in self._nodes]
 
-def _directives(text: str) -> Directives:
-    options = dict(_options(text))
-    names = frozenset(name.strip().lower() for name in options.get("skip", "").split(","))
-    return Directives(
-        skip=names - {"", "all"},
-        skip_all="all" in names,
-        error=parse_bool(options.get("error", "false")) or False,
-    )
-
-
-def _options(text: str) -> Iterator[tuple[str, str]]:
-    for part in text.split(";"):
-        name, _, value = part.partition("=")
-        yield name.strip().lower(), value.strip()
+    def allow(self, rule: Rule, finding: Finding) -> bool:
+        if rule.whole_file:
+            return self._options.allow(rule)
+        span = finding.judge or finding.span
+        index = bisect.bisect_right(self._starts, span.start) - 1
+        if index < 0 or span.file.name != self._file.name:
+            return self._options.allow(rule)
+        more = comment_options(self._nodes[index].comments)
+        return self._options.merged(more).allow(rule)
 
 
 def _ignored(finding: Finding) -> bool:

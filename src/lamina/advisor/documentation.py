@@ -32,6 +32,9 @@ def read_rule(module: str, documentation: str, check: Check) -> Rule:
             incorrect=_examples(documentation, "Incorrect"),
             correct=_examples(documentation, "Correct"),
             check=check,
+            url=fields.get("url", ""),
+            experimental=fields.get("experimental") == "true",
+            whole_file=fields.get("skip") == "file",
         )
     except (KeyError, ValueError) as error:
         raise InternalError(f"the front matter of the rule {module}: {error}") from None

@@ -51,7 +51,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One place where a rule is broken.
 
     `message` is one sentence about this place; `reason` what it costs, where the rule's own words
-    do not say it. `span` may lie in any file of the project.
+    do not say it. `span` may lie in any file of the project. `judge` is the instruction whose
+    comments may skip it, where that is another one.
     """
 
     rule: str
@@ -59,6 +60,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     reason: str = ""
     fix: Fix | None = None
+    judge: Span | None = None
 
 
 def changed(source: SourceFile, edits: tuple[Edit, ...]) -> SourceFile:

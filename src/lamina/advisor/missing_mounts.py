@@ -9,6 +9,7 @@ What such a fix may not do, and so does not:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -93,6 +94,8 @@ def missing(
     if place.run is None or not place.run.whole:
         return None
     found = tuple(uses(place.run, place.state, (tool,)))
+    if not found or configured(project, tool):
+        return None
     needs = needed(place, found)
     if needs and before is not None:
         needs = (*before(place, found), *needs)
@@ -176,9 +179,18 @@ def enabling(place: Place, found: Sequence[Use]) -> tuple[Edit, ...] | None:
     return tuple(edits)
 
 
-def private(project: Project, places: Sequence[Place], here: Place, path: str, tool: Tool) -> bool:
+def configured(project: Project, tool: Tool) -> bool:
+    """Whether a script moves the tool's folders, in a way that is not followed here."""
+    names = "|".join(re.escape(name) for name in tool.programs)
+    moves = re.compile(
+        rf"\b(?:{names})\b[^\n;&]*\b(?:config|env\s+-w)\b[^\n;&]*(?i:cache|store|path)"
+    )
+    return any(place.run is not None and moves.search(place.run.text) for place in walk(project))
+
+
+def private(project: Project, path: str, tool: Tool) -> bool:
     """Whether nothing else in the file reads or fills a folder, as far as can be seen."""
-    for place in places:
+    for place in walk(project):
         match place.command:
             case CopyCommand() | AddCommand():
                 if _copies(place, path, tool):

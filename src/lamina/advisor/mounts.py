@@ -7,21 +7,23 @@ from collections.abc import Iterable
 
 import msgspec
 
-from lamina.advisor.editing import flag_spans
+from lamina.advisor.editing import flag_spans, replace_flag
+from lamina.advisor.finding import Edit
 from lamina.advisor.project import Dockerfile
-from lamina.advisor.runs import read_mount
 from lamina.advisor.stagestate import Place, StageState
-from lamina.dockerfile.instructions.mount import MountFlag, MountType
+from lamina.dockerfile.instructions.mount import MountFlag, MountType, parse_mount
+from lamina.errors import LaminaError
 from lamina.graph.mounts import Sharing
 from lamina.source import Span
 
 _PLAIN = re.compile(r"/[\w./@+-]+")
 _MOUNT = "--mount="
+_OTHER_NAMES = {"target": ("target", "dst", "destination")}
 
 
 class Mounted(msgspec.Struct, frozen=True, kw_only=True):
-    """A `--mount` of a RUN. `target` is absolute, None where it is not known; values of `flag`
-    are as they are written.
+    """A `--mount` of a RUN. `target` is absolute, None where it is not known; one that cannot be
+    read is taken for a cache mount without a known target.
     """
 
     span: Span
@@ -60,18 +62,32 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mounts_of(dockerfile: Dockerfile, place: Place) -> tuple[Mounted, ...]:
-    """The mounts of a RUN, in their order."""
+    """The mounts of a RUN, in their order, with variables in place as far as they are known."""
     if place.run is None:
         return ()
-    found = []
-    for span in flag_spans(dockerfile, place.run.node):
-        if span.text.startswith(_MOUNT):
-            flag = read_mount(span.text.removeprefix(_MOUNT))
-            if flag is not None:
-                target = place.state.expand(flag.target)
-                absolute = place.state.path(target) if target is not None else None
-                found.append(Mounted(span=span, flag=flag, target=absolute))
-    return tuple(found)
+    spans = flag_spans(dockerfile, place.run.node)
+    return tuple(_mounted(span, place.state) for span in spans if span.text.startswith(_MOUNT))
+
+
+def _mounted(span: Span, state: StageState) -> Mounted:
+    try:
+        option = span.text.removeprefix(_MOUNT)
+        flag = parse_mount(option, lambda value: state.expand(value) or value)
+    except LaminaError:
+        return Mounted(span=span, flag=MountFlag(type=MountType.CACHE), target=None)
+    known = flag.target and "$" not in flag.target
+    return Mounted(span=span, flag=flag, target=state.path(flag.target) if known else None)
+
+
+def owns(mount: Mounted, state: StageState) -> bool | None:
+    """Whether the user of a stage can write to a cache mount; None where that is not known."""
+    if state.root is None or mount.target is None:
+        return None
+    if state.root or (mount.flag.mode or 0) & 0o002:
+        return True
+    if state.account.uid is None:
+        return False if not mount.flag.uid and not mount.flag.mode else None
+    return (mount.flag.uid or 0) == state.account.uid
 
 
 def covered(need: Need, mounts: Iterable[Mounted]) -> bool:
@@ -100,3 +116,15 @@ def owner(state: StageState) -> tuple[int | None, int | None] | None:
         return None, None
     account = state.account
     return None if account.uid is None else (account.uid, account.gid)
+
+
+def with_option(mount: Mounted, name: str, value: str) -> Edit:
+    """The flag with an option set, in the place where it is, or at the end."""
+    names = _OTHER_NAMES.get(name, (name,))
+    options = mount.option.split(",")
+    for index, option in enumerate(options):
+        key = option.partition("=")[0]
+        if key.lower() in names:
+            options[index] = f"{key}={value}"
+            return replace_flag(mount.span, _MOUNT + ",".join(options))
+    return replace_flag(mount.span, _MOUNT + ",".join((*options, f"{name}={value}")))

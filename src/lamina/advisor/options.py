@@ -23,6 +23,7 @@ from lamina.dockerfile.directives import DirectiveReader, find_directive, first_
 from lamina.errors import UserError
 from lamina.notation.boolean import parse_bool
 from lamina.notation.gostrings import quote
+from lamina.source import Span
 
 ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 _ALL = "all"
@@ -86,7 +87,8 @@ def file_options(project: Project) -> CheckOptions:
         return parse_check_options(first_word(directive.value))
     except UserError as error:
         error.message = f"failed to parse check options: {error.message}"
-        error.place(source.span_of_line(directive.line))
+        start = source.line_starts[directive.line - 1]
+        error.place(Span(source, start, start + len(source.line(directive.line))))
         raise
 
 
@@ -105,4 +107,6 @@ def comment_options(comments: Iterable[str]) -> CheckOptions:
 
 
 def _names(text: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in text.split(",")) - {""}
+    """`all` stands alone, or for nothing."""
+    names = frozenset(name.strip() for name in text.split(","))
+    return names if text == _ALL else names - {"", _ALL}

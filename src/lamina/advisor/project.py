@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,7 +13,11 @@ from lamina.dockerfile.instructions.commands import ArgCommand, Command, Stage
 from lamina.dockerfile.syntax import Instruction, Syntax
 from lamina.errors import LaminaError
 from lamina.oci.config import ImageConfig
+from lamina.oci.platform import Platform
 from lamina.source import SourceFile
+
+if TYPE_CHECKING:
+    from lamina.advisor.evaluation import Evaluation
 
 
 class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,17 +53,40 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         return (self.dockerfile, *self.workflows, *((self.ignore,) if self.ignore else ()))
 
 
-class Project(msgspec.Struct, frozen=True, kw_only=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The build that a project is looked at for.
+
+    `all_stages`: every stage counts, and not only the target and what it needs. `platform` is None
+    where the build does not say one. `contexts` are the names that --build-context gives.
+    """
+
+    build_platform: Platform
+    platform: Platform | None = None
+    target: str = ""
+    build_args: Mapping[str, str] = msgspec.field(default_factory=dict)
+    contexts: frozenset[str] = frozenset()
+    all_stages: bool = True
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A Dockerfile and what is known around it; what is None is not known, and no rule guesses.
 
     `sources` holds the Dockerfile's text, too. `bases` are configurations of base images that are
-    at hand, by their names.
+    at hand, by their names. `asked` is None where no certain build is meant.
     """
 
     dockerfile: Dockerfile
     sources: Sources
     context: Survey | None = None
     bases: Mapping[str, ImageConfig] = msgspec.field(default_factory=dict)
+    asked: Asked | None = None
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """What its words come to; worked out once for all rules."""
+        from lamina.advisor.evaluation import evaluate
+
+        return evaluate(self)
 
 
 Read = Callable[[Sources], Project]

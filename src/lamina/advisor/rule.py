@@ -28,6 +28,8 @@ front matter, and its test: what stands under **Incorrect** must be found, what 
 
     def check(project: Project) -> Iterator[Finding]: ...
 
+Front matter may also have `name`, `url`, `experimental: true` and `skip: file` (see Rule).
+
 A fence with a name (` ```dockerignore `, ` ```yaml .github/workflows/build.yml `, ` ```files `: one
 path a line, with its size) gives an example the files around it.
 """
@@ -55,7 +57,12 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule, read from its module. `name` is the module's, with hyphens, or Docker's own name."""
+    """A rule, read from its module. `name` is the module's, with hyphens, or Docker's own name.
+
+    `docker`: it is one of Docker's build checks, whose title is Docker's description. `url` is
+    where its publisher explains it. An `experimental` one is looked at only on request. What
+    judges the `whole_file` cannot be skipped for one instruction.
+    """
 
     name: str
     title: str
@@ -66,3 +73,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     incorrect: tuple[Example, ...]
     correct: tuple[Example, ...]
     check: Check
+    url: str = ""
+    experimental: bool = False
+    whole_file: bool = False
+
+    @property
+    def docker(self) -> bool:
+        return "docker" in self.tags

@@ -12,11 +12,26 @@ from lamina.advisor.rule import Rule
 from lamina.errors import UserError
 from lamina.notation.suggest import did_you_mean
 
+# Docker's build checks: what `docker build --check` looks for.
+_DOCKER = """
+    stage_name_casing from_as_casing no_empty_continuation consistent_instruction_casing
+    duplicate_stage_name reserved_stage_name json_args_recommended maintainer_deprecated
+    undefined_arg_in_from workdir_relative_path undefined_var multiple_instructions_disallowed
+    legacy_key_value_format invalid_base_image_platform redundant_target_platform
+    secrets_used_in_arg_or_env invalid_default_arg_in_from from_platform_flag_const_disallowed
+    copy_ignored_file invalid_definition_description expose_proto_casing expose_invalid_format
+""".split()
+
 
 def all_rules() -> tuple[Rule, ...]:
     """Every rule there is."""
     names = sorted(info.name for info in pkgutil.iter_modules(rules.__path__))
     return tuple(_rule(name) for name in names)
+
+
+def docker_rules() -> tuple[Rule, ...]:
+    """Docker's own, without importing the others: what an ordinary build looks at."""
+    return tuple(map(_rule, _DOCKER))
 
 
 def _rule(name: str) -> Rule:

@@ -14,9 +14,7 @@ from lamina.advisor.project import Dockerfile
 from lamina.advisor.shell.script import Invocation, Script, Step, Word, parse_script
 from lamina.advisor.shell.text import script_text
 from lamina.dockerfile.instructions.commands import RunCommand
-from lamina.dockerfile.instructions.mount import MountFlag, parse_mount
 from lamina.dockerfile.syntax import Instruction
-from lamina.errors import LaminaError
 from lamina.source import Span
 
 _REMEMBERED = 512
@@ -77,11 +75,3 @@ def read_run(dockerfile: Dockerfile, command: RunCommand) -> Run:
 def _parsed(text: str) -> Script:
     """Every rule asks for the same scripts."""
     return parse_script(text)
-
-
-def read_mount(option: str) -> MountFlag | None:
-    """The value of `--mount=`, variables and all; None for one that is wrong."""
-    try:
-        return parse_mount(option, lambda value: value)
-    except LaminaError:
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from lamina.advisor.finding import Edit
 from lamina.advisor.project import Dockerfile
@@ -47,3 +48,12 @@ def renamed_variable(node: Instruction, name: str, new: str) -> tuple[Edit, ...]
         Edit(Span(node.code.file, start + match.start("name"), start + match.end("name")), new)
         for match in reference.finditer(node.code.text)
     )
+
+
+def nodes_read(dockerfile: Dockerfile) -> Iterator[Instruction]:
+    """The instructions that were looked at one by one: to the first that is wrong, with that."""
+    error = dockerfile.error
+    end = len(dockerfile.source.text)
+    if error is not None and error.span is not None:
+        end = max(error.span.end, error.span.start + 1)
+    return (node for node in dockerfile.syntax.instructions if node.span.start < end)

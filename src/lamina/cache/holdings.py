@@ -78,7 +78,9 @@ class Holdings:
         """It is gone; how large it was is still known."""
         self._prepare()
         values = (time.time(), kind, name)
-        self._index.rows("UPDATE holdings SET here = 0, seen = ? WHERE kind = ? AND name = ?", values)
+        self._index.rows(
+            "UPDATE holdings SET here = 0, seen = ? WHERE kind = ? AND name = ?", values
+        )
 
     def replace(self, found: Iterable[tuple[str, bytes, int]]) -> None:
         """What is here, by kind and name with its bytes, as a walk of the store has found it."""

@@ -88,9 +88,10 @@ class CacheMounts:
     ) -> Iterator[Folder]:
         """The folder of a mount, held as its `sharing` says until the block ends.
 
-        `step` is the name of who uses it. `fill` puts the first content into a new folder, with `refill` also into one that is empty
-        and that nobody uses. `note` is told what the user should know, `waited` for what and how
-        many seconds it took to get the lock, where somebody else held it.
+        `step` is the name of who uses it. `fill` puts the first content into a new folder, with
+        `refill` also into one that is empty and that nobody uses. `note` is told what the user
+        should know, `waited` for what and how many seconds it took to get the lock, where somebody
+        else held it.
         """
         home = self._home(mount.id, platform)
         self._before(mount.id, home)

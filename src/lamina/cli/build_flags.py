@@ -27,6 +27,7 @@ SUPPORTED = (
         "What to make: type=oci|docker|tar|local|image|registry|cacheonly[,dest=PATH]",
     ),
     ("--platform", "OS/ARCH", "Build for these platforms"),
+    ("--resource", "KEY=VALUE", "A limit of each step: memory=2g, cpu-quota=…, cpuset-cpus=0-1 …"),
     ("--provenance", "VALUE", "Attach a statement of provenance: true, false or mode=min|max"),
     ("--secret", "SECRET", "A secret for the steps: id=ID[,src=FILE|,env=NAME]"),
     ("--ssh", "ID", "An SSH agent or keys for the steps: default or ID=PATH[,PATH]"),
@@ -39,6 +40,7 @@ SINGLE = (
     ("--isolation", "DRIVER", "How steps are run: default, namespaces or oci (crun, runc)"),
     ("--metadata-file", "FILE", "Write what came of the build to a file, as JSON"),
     ("--network", "MODE", "Network of the steps: default, none or host"),
+    ("--on-error", "ACTION", "When a step fails: shell, keep or export=DIR its files"),
     ("--progress", "MODE", "How progress is shown: auto, tty, plain, rawjson, quiet or none"),
     ("--shm-size", "SIZE", "Size of /dev/shm of the steps"),
     ("--target", "STAGE", "Build this stage and what it needs"),
@@ -53,27 +55,23 @@ SWITCHES = (
 SHORT = {"--file": "-f", "--output": "-o", "--quiet": "-q", "--tag": "-t"}
 
 NEEDS_DAEMON = "there is no daemon, so there is no builder to choose"
-NO_LIMITS = "limits of memory and CPU cannot be set"
 REFUSED = (
     ("--builder", NEEDS_DAEMON),
     ("--cgroup-parent", "steps run in the cgroup of lamina itself"),
-    ("--cpu-period", NO_LIMITS),
-    ("--cpu-quota", NO_LIMITS),
-    ("--cpu-shares", NO_LIMITS),
-    ("--cpuset-cpus", NO_LIMITS),
-    ("--cpuset-mems", NO_LIMITS),
-    ("--memory", NO_LIMITS),
-    ("--memory-swap", NO_LIMITS),
     ("--policy", "source policies are not evaluated"),
     ("--print", "a build can be run, not described"),
-    ("--resource", NO_LIMITS),
     ("--security-opt", "every step runs with Docker's default confinement"),
 )
 REFUSED_SWITCHES = (
     ("--check", "build checks cannot be run"),
     ("--squash", "layers are not squashed; a last stage with COPY --from does the same"),
 )
-REFUSED_SHORT = {"--cpu-shares": "-c", "--memory": "-m"}
+LIMITS = (
+    *("--cpu-period", "--cpu-quota", "-c/--cpu-shares", "--cpuset-cpus", "--cpuset-mems"),
+    *("-m/--memory", "--memory-swap"),
+)
+"""Flags of `docker build` that are written --resource now."""
+
 WITHOUT_EFFECT = ("--compress", "--force-rm", "--rm")
 
 
@@ -114,7 +112,8 @@ def _hidden() -> list[click.Option]:
         click.Option([name], is_flag=True, hidden=True, expose_value=False)
         for name in WITHOUT_EFFECT
     ]
-    return [*valued, *switches, *nothing]
+    limits = [click.Option(names.split("/"), hidden=True) for names in LIMITS]
+    return [*valued, *switches, *nothing, *limits]
 
 
 def _refused(name: str, why: str, *, takes_value: bool) -> click.Option:
@@ -122,7 +121,6 @@ def _refused(name: str, why: str, *, takes_value: bool) -> click.Option:
         if value not in (None, (), False):
             raise UsageError(f"{name} is not supported yet: {why}")
 
-    names = [REFUSED_SHORT[name], name] if name in REFUSED_SHORT else [name]
     if takes_value:
-        return click.Option(names, hidden=True, expose_value=False, multiple=True, callback=refuse)
-    return click.Option(names, hidden=True, expose_value=False, is_flag=True, callback=refuse)
+        return click.Option([name], hidden=True, expose_value=False, multiple=True, callback=refuse)
+    return click.Option([name], hidden=True, expose_value=False, is_flag=True, callback=refuse)

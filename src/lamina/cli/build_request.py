@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from lamina.cli import flag_values as parse
 from lamina.cli.docker_config import proxy_arguments
 from lamina.cli.key_values import choose, parse_environment_pairs, parse_pairs
+from lamina.cli.step_flags import parse_on_error, parse_resources
 from lamina.cli.values import Values
 from lamina.control.request import (
     BuildRequest,
@@ -76,6 +77,8 @@ def build_request(values: Values, environ: Mapping[str, str], *, machine: str) -
         isolation=choose(
             "--isolation", values.text("isolation") or "default", ISOLATIONS, what="driver"
         ),
+        resources=parse_resources(values),
+        on_error=parse_on_error(values.given("on_error")),
     )
 
 

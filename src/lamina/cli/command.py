@@ -18,7 +18,7 @@ from lamina.notation.suggest import nearest
 
 SUMMARIES: Mapping[str, str] = {
     "build": "Build an image from a Dockerfile",
-    "cache": "Clear caches away",
+    "cache": "Show what the store takes, and clear caches away",
     "check": "Find what wastes the cache in Dockerfiles",
     "context": "Show what goes to a build, and why",
     "explain": "Say why the steps of a build ran",
@@ -28,9 +28,11 @@ SUMMARIES: Mapping[str, str] = {
     "import": "Make an image from an archive of a root file system",
     "login": "Log in to a registry",
     "logout": "Forget the login at a registry",
+    "mounts": "Show cache mounts, look into them, copy and remove them",
     "lsp": "Serve an editor (Language Server Protocol)",
     "pull": "Bring an image from its registry into the local store",
     "push": "Push images of the local store to their registries",
+    "report": "Show a build as a page that opens offline",
     "rmi": "Remove images from the local store",
     "rules": "Show what lamina check looks for",
     "run": "Run a command in a container",

@@ -17,12 +17,14 @@ from lamina.control.session import BuildSession, outputs_of
 from lamina.control.sizes import size_of
 from lamina.control.store import Store, open_store
 from lamina.errors import HostError
+from lamina.executor.spec import NO_LIMITS
 from lamina.exporter.port import ExportResult
 from lamina.oci.platform import host_platform, parse_platform
 from lamina.trace.recorder import Recorder, Watcher
 
 if TYPE_CHECKING:
     from lamina.control.externalcache import CachePlaces, ExternalCaches
+    from lamina.control.failure import Opening
 
 
 def run_build(
@@ -33,13 +35,16 @@ def run_build(
     environ: Mapping[str, str],
     stdin: BinaryIO,
     stdout: BinaryIO,
+    opening: Opening | None = None,
 ) -> BuildOutcome:
     """Build, and write every output. The watchers see all that happens, the error included.
 
-    Raises LaminaError.
+    `opening` clears the terminal before a shell opens in a step that failed. Raises LaminaError.
     """
     exporters = [(output, wiring.choose_exporter(output)) for output in outputs_of(request)]
     limit = become_root()
+    if request.resources != NO_LIMITS:
+        wiring.check_limits(request.resources)
     store = open_store(root, environ)
     places = _places(request, store, environ)
     name = os.urandom(13).hex()
@@ -57,6 +62,7 @@ def run_build(
         with (
             _caches(places, store, recorder) as caches,
             BuildSession.open(request, store, recorder, chronicle, caches, environ, stdin) as build,
+            _attending(build, opening),
         ):
             solution = build.solve(name)
             results = build.export(solution, exporters, stdout)
@@ -70,6 +76,17 @@ def run_build(
     recorder.build_finished()
     _keep(chronicle, recorder, store, results)
     return outcome(request, results, name, chronicle.folder)
+
+
+def _attending(
+    build: BuildSession, opening: Opening | None
+) -> contextlib.AbstractContextManager[None]:
+    """Looks after a step that fails, where that was asked for."""
+    if build.request.on_error is None:
+        return contextlib.nullcontext()
+    from lamina.control.failure import attending
+
+    return attending(build, build.request.on_error, opening or (lambda notice: None))
 
 
 def _keep(

@@ -79,6 +79,7 @@ class _Fact(msgspec.Struct):
     what: str = ""
     depth: int = 0
     pulled: bool = False
+    blob: Digest | None = None
     current: bool = False
     users: int = 0
 
@@ -105,9 +106,7 @@ class _Taking:
         needed |= {name: image for name, image in self._documents(images) if name not in needed}
         copies = {copy.name: copy for copy in list_copies(f"{self.space.root}/mounts")}
         found = [*self._layers(needed), *self._blobs(needed, images), *self._mounts(copies)]
-        return Inventory(
-            items=tuple(found), images=images, copies=copies, shared=dict(self.shared)
-        )
+        return Inventory(items=tuple(found), images=images, copies=copies, shared=dict(self.shared))
 
     def _read_records(self) -> None:
         latest: dict[str, float] = {}
@@ -126,6 +125,7 @@ class _Taking:
                 fact.current = fact.current or newest
                 fact.users += layer is stack[-1]
                 if layer.blob is not None:
+                    fact.blob = layer.blob.digest
                     old = self.fetched.get(layer.blob.digest, 0.0)
                     self.fetched[layer.blob.digest] = max(old, used)
             if stack and not stack[-1].pulled:
@@ -199,7 +199,9 @@ class _Taking:
                 name=layer,
                 size=size,
                 used=max(fact.used if fact else 0.0, _changed(place)),
-                seconds=self._again(size) if is_base or not fact else _floor(fact.seconds),
+                seconds=self._again(layer, size)
+                if is_base or fact is None
+                else _floor(fact.seconds),
                 what=fact.what if fact else "",
                 depth=fact.depth if fact else 0,
                 useless=not known,
@@ -207,8 +209,11 @@ class _Taking:
                 needed=needed.get(layer) or self._running(layer),
             )
 
-    def _again(self, size: int) -> float:
-        """What pulling and unpacking takes."""
+    def _again(self, layer: Digest, size: int) -> float:
+        """What unpacking takes, and pulling where the blob is not here."""
+        fact = self.facts.get(layer)
+        if fact is not None and fact.blob and os.path.exists(self.blobs.path(fact.blob)):
+            return size / _UNPACKING + _QUICKEST
         return _ASKING + size / _UNPACKING + size / _PACKED / _FETCHING
 
     def _blobs(self, needed: dict[Digest, str], images: Iterable[ImageNeeds]) -> Iterator[Item]:

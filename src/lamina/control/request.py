@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lamina.errors import UserError
+from lamina.executor.spec import NO_LIMITS, Resources
 from lamina.notation.boolean import parse_bool
 from lamina.oci.reference import Reference
 
@@ -70,6 +71,18 @@ class ProvenanceRequest(msgspec.Struct, frozen=True, kw_only=True):
     inline_only: bool = False
 
 
+class OnError(msgspec.Struct, frozen=True, kw_only=True):
+    """`--on-error`: what happens with the files of a RUN step that failed.
+
+    `action` is shell (look at them at once), keep (as an image of the local store) or export (into
+    the folder `dest`: what the step has changed, with `whole` its whole root file system).
+    """
+
+    action: str
+    dest: str = ""
+    whole: bool = False
+
+
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `lamina build` was given.
 
@@ -106,6 +119,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     metadata_file: str | None = None
     jobs: int = 0
     isolation: str = "default"
+    resources: Resources = NO_LIMITS
+    on_error: OnError | None = None
 
     @property
     def external_caches(self) -> bool:

@@ -25,7 +25,7 @@ from lamina.control.store import KeyLocks, Store
 from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import Lowered, LoweringRequest
 from lamina.errors import HostError, RemoteError
-from lamina.executor.spec import Executor, InteractiveExecutor
+from lamina.executor.spec import InteractiveExecutor
 from lamina.exporter.annotations import parse_flags
 from lamina.exporter.blobs import LayerBlobs
 from lamina.exporter.image import BuiltImage
@@ -37,6 +37,7 @@ from lamina.layer.stack import Layer, LayerLost, Stack
 from lamina.oci.digest import Digest, digest_from
 from lamina.oci.platform import Platform, host_platform, parse_platform
 from lamina.ops.copying.select import SourceNotFound
+from lamina.ops.remains import Morgue
 from lamina.ops.stacks import Stacks
 from lamina.solver.port import Result
 from lamina.solver.solver import Solver
@@ -79,6 +80,7 @@ class BuildSession(msgspec.Struct):
     platforms: tuple[Platform | None, ...]
     host: Platform
     executor: InteractiveExecutor | None = None
+    morgue: Morgue | None = None
     _guard: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     @classmethod
@@ -144,10 +146,13 @@ class BuildSession(msgspec.Struct):
                 caches=caches,
                 platforms=platforms,
                 host=host,
+                morgue=Morgue() if request.on_error is not None else None,
             )
             try:
                 yield build
             finally:
+                if build.morgue is not None:
+                    build.morgue.close()
                 if build.executor is not None:
                     build.executor.close()
 
@@ -168,11 +173,12 @@ class BuildSession(msgspec.Struct):
                 self.inputs,
                 self.bases,
                 self.stacks,
-                self._executor,
+                self.open_executor,
                 memos=self.memos,
                 log=self.chronicle.log,
                 environ=self.environ,
                 seed=None if self.caches is None else self.caches.mounts_of(targets),
+                morgue=self.morgue,
             ),
             memory=self.memory,
             single_flight=KeyLocks(self.store.folder("locks")),
@@ -181,7 +187,7 @@ class BuildSession(msgspec.Struct):
         )
         solution = Solution(name=name, started=started, lowered=lowered, solver=solver)
         if self.caches is not None:
-            self.caches.prepare(self._layer_blobs(), self.stacks)
+            self.caches.prepare(self.layer_blobs(), self.stacks)
         self._solve(solution)
         return solution
 
@@ -266,7 +272,7 @@ class BuildSession(msgspec.Struct):
         exporters: Sequence[tuple[OutputRequest, Exporter]],
         stdout: BinaryIO,
     ) -> list[ExportResult]:
-        blobs = self._layer_blobs()
+        blobs = self.layer_blobs()
         results = []
         for output, exporter in exporters:
             with self.recorder.step_of(f"exporting to {output.type}") as step:
@@ -286,7 +292,7 @@ class BuildSession(msgspec.Struct):
                 results.append(self._export(solution, exporter, context, step))
         return results
 
-    def _layer_blobs(self) -> LayerBlobs:
+    def layer_blobs(self) -> LayerBlobs:
         return LayerBlobs(
             content=self.store.blobs,
             layers=self.store.layers,
@@ -355,7 +361,7 @@ class BuildSession(msgspec.Struct):
         )
         return max(times, default=None)
 
-    def _executor(self) -> Executor:
+    def open_executor(self) -> InteractiveExecutor:
         """The executor, made when the first step runs: a cached build needs none."""
         with self._guard:
             if self.executor is None:

@@ -60,9 +60,7 @@ class Space:
             self.leases.hold(name)
         except OSError as error:
             if error.errno not in _READ_ONLY:  # then nobody can take anything away
-                raise HostError(
-                    f"{self.root}/leases cannot be locked: {error.strerror}"
-                ) from error
+                raise HostError(f"{self.root}/leases cannot be locked: {error.strerror}") from error
 
     def wrote(self, kind: str, name: Digest, size: int) -> None:
         """Count what is there now."""
@@ -114,5 +112,3 @@ class Space:
 
 def _unheard(note: str) -> None:
     """Nobody listens."""
-
-

@@ -15,7 +15,7 @@ from lamina.control.inputs import Inputs
 from lamina.control.request import BuildRequest, CacheRequest, OutputRequest
 from lamina.control.store import Store
 from lamina.errors import UsageError
-from lamina.executor.spec import Executor, InteractiveExecutor
+from lamina.executor.spec import Executor, InteractiveExecutor, Resources
 from lamina.exporter.port import Exporter, OpenTarget
 from lamina.graph.ops import (
     CopyOp,
@@ -31,6 +31,7 @@ from lamina.graph.vertex import Vertex
 from lamina.ops.bind import Binder
 from lamina.ops.copy import Copy
 from lamina.ops.makedir import MakeDir
+from lamina.ops.remains import Morgue
 from lamina.ops.run import Run, Seed, Workshop
 from lamina.ops.secrets import SecretPlace, Secrets
 from lamina.ops.sources import Given, Merge
@@ -62,6 +63,13 @@ def choose_executor(isolation: str, store: Store) -> InteractiveExecutor:
             raise UsageError(
                 f"unknown isolation {isolation!r}", hint="known are default, namespaces and oci"
             )
+
+
+def check_limits(resources: Resources) -> None:
+    """Raises HostError where this machine cannot limit the steps so."""
+    from lamina.executor import limits
+
+    limits.plan(resources, "lamina")
 
 
 def choose_snapshotter(store: Store) -> Callable[[], Snapshotter]:
@@ -206,6 +214,7 @@ def provider(
     log: Callable[[int], tuple[str, BinaryIO]],
     environ: Mapping[str, str],
     seed: Seed | None = None,
+    morgue: Morgue | None = None,
 ) -> Provider:
     """Makes operations executable with the drivers of this build."""
     workshop = Workshop(
@@ -220,6 +229,8 @@ def provider(
         agents=lambda: _agents(request, environ),
         log=log,
         seed=seed,
+        morgue=morgue,
+        resources=request.resources,
     )
 
     def provide(vertex: Vertex) -> Direct | Cached:

@@ -212,8 +212,8 @@ def config(spec: ContainerSpec, job: wire.Job, name: str) -> dict[str, Any]:
 
 def _resources(resources: Resources) -> dict[str, Any]:
     """Limits in the words of the runtime specification (config-linux.md, "Memory" and "CPU")."""
-    memory = {"limit": resources.memory, "swap": resources.memory_swap}
-    cpu = {
+    memory: dict[str, int | str] = {"limit": resources.memory, "swap": resources.memory_swap}
+    cpu: dict[str, int | str] = {
         "shares": resources.cpu_shares,
         "period": resources.cpu_period,
         "quota": resources.cpu_quota,

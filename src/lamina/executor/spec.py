@@ -87,7 +87,7 @@ class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
     hard: int
 
 
-class Resources(msgspec.Struct, frozen=True, kw_only=True):
+class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Limits of all processes of a container together; 0 and "" are none.
 
     `memory` in bytes; `memory_swap` is that of memory and swap together, -1 for any. `cpu_shares`

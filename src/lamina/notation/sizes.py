@@ -28,6 +28,13 @@ def parse_size(text: str) -> int:
     return int(value)
 
 
+def gibibytes(count: int) -> str:
+    """`7.8 GiB`, `65 MiB`: memory is counted in binary units."""
+    if count >= 1 << 30:
+        return f"{count / (1 << 30):.1f} GiB"
+    return f"{round(count / (1 << 20))} MiB"
+
+
 _UNITS = {
     "ns": 1,
     "us": 1_000,

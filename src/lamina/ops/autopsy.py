@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from lamina.errors import StepFailed, UserError
-from lamina.executor.spec import BindMount, ContainerSpec, ExitStatus, OverlayMount
+from lamina.executor.spec import BindMount, ContainerSpec, OverlayMount
 from lamina.graph.ops import ExecOp
-from lamina.ops.diagnosis import TAIL, Facts, diagnose
-from lamina.ops.remains import FailedTree
+from lamina.ops.diagnosis import Facts, diagnose
+from lamina.ops.failed_tree import FailedTree
+from lamina.ops.remains import Attempt
 
 if TYPE_CHECKING:
     from lamina.layer.stack import Stack
@@ -20,21 +19,6 @@ if TYPE_CHECKING:
 _ROOM = 64 * 1024  # bytes; less than that is a full disk
 _COULD_NOT_START = 127
 _BINFMT = "/proc/sys/fs/binfmt_misc"
-
-
-class Attempt(msgspec.Struct):
-    """What became of a step's process: the end of its output, the file that has all of it, and how
-    it ended (None: it could not be started).
-    """
-
-    path: str = ""
-    tail: bytearray = msgspec.field(default_factory=bytearray)
-    status: ExitStatus | None = None
-
-    def keep(self, data: bytes) -> None:
-        self.tail += data
-        if len(self.tail) > 2 * TAIL:
-            del self.tail[:-TAIL]
 
 
 def examine(
@@ -55,7 +39,7 @@ def examine(
             op=op,
             code=status.code if status is not None else _COULD_NOT_START,
             complaint=error.message if status is None else "",
-            output=attempt.tail[-TAIL:].decode("utf-8", "replace"),
+            output=attempt.output.decode("utf-8", "replace"),
             tree=FailedTree(layers, below, spec.root),
             machine=os.uname().machine,
             emulated=_is_emulated,

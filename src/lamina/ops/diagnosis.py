@@ -18,11 +18,9 @@ import msgspec
 from lamina.executor.spec import OutOfMemory
 from lamina.graph import mounts as m
 from lamina.graph.ops import ExecOp
+from lamina.notation.sizes import gibibytes
 from lamina.ops import programs
-from lamina.ops.remains import FailedTree
-
-TAIL: Final = 32 * 1024
-"""Bytes of the output's end that are looked at."""
+from lamina.ops.failed_tree import FailedTree
 
 _LINES = 60
 _BUNDLES = (
@@ -45,7 +43,7 @@ _NO_NAME = re.compile(
     re.IGNORECASE,
 )
 _APT_UNKNOWN = re.compile(r"^E: Unable to locate package (?P<name>\S+)", re.MULTILINE)
-_APT_NO_CANDIDATE = re.compile(r"^E: Package '(?P<name>\S+)' has no installation candidate", re.M)
+_APT_NO_CANDIDATE = re.compile(r"^E: Package '(?P<name>\S+)' has no installation", re.MULTILINE)
 _APT_GONE = re.compile(r"^(?:E: Failed to fetch|Err:).*\n?.*404 +Not Found", re.MULTILINE)
 _APK_UNKNOWN = re.compile(r"^ {2}(?P<name>\S+) \(no such package\)", re.MULTILINE)
 _READ_ONLY = re.compile(r"^.*Read-only file system.*$", re.MULTILINE | re.IGNORECASE)
@@ -111,21 +109,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def diagnose(facts: Facts) -> str | None:
     """The likely cause and what to do about it, in one sentence; None where nothing is certain."""
     return next(filter(None, (cause(facts) for cause in CAUSES)), None)
-
-
-def killed(found: OutOfMemory) -> str:
-    """`killed by the kernel for lack of memory: process cc1plus at 7.8 GiB`"""
-    text = "killed by the kernel for lack of memory"
-    if found.process:
-        return f"{text}: process {found.process} at {gibibytes(found.used)}"
-    return f"{text} at {gibibytes(found.peak)}" if found.peak else text
-
-
-def gibibytes(count: int) -> str:
-    """`7.8 GiB`, `65 MiB`: memory is counted in binary units."""
-    if count >= 1 << 30:
-        return f"{count / (1 << 30):.1f} GiB"
-    return f"{round(count / (1 << 20))} MiB"
 
 
 def _memory(facts: Facts) -> str | None:

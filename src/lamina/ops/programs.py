@@ -20,7 +20,9 @@ _EXECUTABLE: Final = 0o111
 _SAID_MISSING = (
     re.compile(r'exec: "(?P<name>[^"]+)": (?:executable file not found|stat .*no such file)'),
     re.compile(r"^exec (?P<name>\S+): no such file or directory"),
-    re.compile(r"env: (?:can't execute )?['‘\"]?(?P<name>[^'’\":]+?)['’\"]?: No such file"),
+    re.compile(
+        r"env: (?:can't execute )?['\u2018\"]?(?P<name>[^'\u2019\":]+?)['\u2019\"]?: No such file"
+    ),
     re.compile(r"(?:^|: )(?P<name>[^\s:]+): [^\s:]+: bad interpreter: "),
     re.compile(r"(?:^|: )(?P<name>[^\s:]+): cannot execute: required file not found"),
     re.compile(r"(?:^|: )(?P<name>[^\s:]+): (?:command )?not found$"),

@@ -1,4 +1,4 @@
-"""What a RUN step that failed leaves behind: its files, its mounts, and who looks at them.
+"""What a RUN step that failed leaves behind: its output, its files, its mounts.
 
 A step lets go of its files and locks when it ends. Where somebody wants to look at a failure, that
 waits until the build has come to rest: the other steps are over, and the main thread, which alone
@@ -7,24 +7,32 @@ may use the terminal, has the error.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import msgspec
 
-from lamina.errors import HostError, LaminaError
-from lamina.executor.spec import BindMount, ContainerSpec, OverlayMount
+from lamina.errors import LaminaError
+from lamina.executor.spec import ContainerSpec, ExitStatus
 from lamina.graph.ops import ExecOp
-from lamina.layer.entry import Entry, Kind, Manifest
 from lamina.layer.stack import Stack
-from lamina.oci.digest import Digest
 from lamina.snapshot.snapshotter import Active
-from lamina.snapshot.store import LayerStore
-from lamina.snapshot.view import TooManyLinks, View
 
-_MOST_NAMES = 10_000
+TAIL = 32 * 1024
+"""Bytes of the output's end that are kept."""
+
+
+class Attempt(msgspec.Struct):
+    """What became of a step's process: the file that has all of its output, the end of that, and
+    how it ended (None: it could not be started).
+    """
+
+    path: str = ""
+    output: bytes = b""
+    status: ExitStatus | None = None
+
+    def keep(self, data: bytes) -> None:
+        self.output = (self.output + data)[-TAIL:]
 
 
 class Remains(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,74 +72,3 @@ class Morgue:
         with ExitStack() as stack:
             for each in remains:
                 stack.push(each.held)
-
-
-class FailedTree:
-    """The files of a failed step as it left them, without what was mounted; read-only.
-
-    Paths are absolute. What cannot be read is as if it were not there.
-    """
-
-    def __init__(self, layers: LayerStore, below: Stack, root: OverlayMount | BindMount) -> None:
-        stack = [layer.id for layer in below]
-        match root:
-            case OverlayMount(upper=str(upper)):
-                self._view = View(_Above(layers, upper), [*stack, _UPPER])
-            case BindMount():
-                self._view = View(_Above(layers, root.source), [_UPPER])
-            case _:
-                self._view = View(layers, stack)
-
-    def entry(self, path: str) -> Entry | None:
-        """What `path` leads to."""
-        with suppress(OSError, HostError, TooManyLinks):
-            return self._view.lookup(os.fsencode(path).strip(b"/"))
-        return None
-
-    def size(self, path: str) -> int:
-        """Bytes of a file; 0 where there is none."""
-        found = self.entry(path)
-        return found.size if found is not None and found.kind is Kind.FILE else 0
-
-    def names(self, path: str) -> list[bytes]:
-        """What is in a directory, up to a limit; nothing where there is none."""
-        found = self.entry(path)
-        if found is None or found.kind is not Kind.DIRECTORY:
-            return []
-        with suppress(OSError, HostError, TooManyLinks):
-            children: Iterable[Entry] = self._view.children(found.path)
-            return [
-                entry.path.rpartition(b"/")[2]
-                for entry, _ in zip(children, range(_MOST_NAMES), strict=False)
-            ]
-        return []
-
-    def head(self, path: str, count: int) -> bytes:
-        """The first bytes of a file; b"" where there is none."""
-        found = self.entry(path)
-        if found is None or found.kind is not Kind.FILE:
-            return b""
-        with suppress(OSError, HostError, TooManyLinks):
-            descriptor = self._view.open(found.path)
-            with open(descriptor, "rb") as file:
-                return file.read(count)
-        return b""
-
-
-_UPPER = Digest("sha256:" + "0" * 64)
-
-
-class _Above(msgspec.Struct, frozen=True):
-    """The layers of a store, and under a name of its own the directory `upper`."""
-
-    layers: LayerStore
-    upper: str
-
-    def diff_dir(self, layer: Digest, /) -> str:
-        return self.upper if layer == _UPPER else self.layers.diff_dir(layer)
-
-    def manifest(self, layer: Digest, /) -> Manifest:
-        return Manifest(()) if layer == _UPPER else self.layers.manifest(layer)
-
-    def is_exact(self, layer: Digest, /) -> bool:
-        return layer == _UPPER or self.layers.is_exact(layer)

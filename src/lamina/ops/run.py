@@ -15,14 +15,17 @@ from lamina.cache.mounts import CacheMounts
 from lamina.cachekey.key import CacheKey, Listing, Part
 from lamina.errors import StepFailed, UserError
 from lamina.executor.spec import (
+    NO_LIMITS,
     BindMount,
     ContainerSpec,
     Executor,
     FileMount,
     Mount,
     Network,
+    OutOfMemory,
     OverlayMount,
     Process,
+    Resources,
     TmpfsMount,
     Ulimit,
 )
@@ -30,10 +33,12 @@ from lamina.fs.paths import resolve_in_root
 from lamina.graph import mounts as m
 from lamina.graph.ops import ExecOp
 from lamina.layer.stack import Layer, Stack
+from lamina.notation.sizes import gibibytes
 from lamina.oci.platform import Platform
 from lamina.ops.bind import Binder
 from lamina.ops.mount_weight import weighed
 from lamina.ops.parent import parent_part
+from lamina.ops.remains import Attempt, Morgue, Remains
 from lamina.ops.secrets import Secrets
 from lamina.snapshot.snapshotter import OverlayRoot, PlainRoot, Root, Snapshotter
 from lamina.solver.port import Cached, Result, Running
@@ -43,7 +48,6 @@ if TYPE_CHECKING:
     from lamina.ops.agents import Agents
 
 _STRICTEST = (m.Sharing.LOCKED, m.Sharing.PRIVATE, m.Sharing.SHARED)
-_ROOM = 64 * 1024  # bytes; less than that is a full disk
 _MISSING = "no such file or directory"
 _NO_SHELL = (
     "the image has no {shell}: set another with SHELL, or write the command without a shell, "
@@ -65,7 +69,8 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     """What all RUN steps of a build share.
 
     `log` opens the file that takes the whole output of the step with a number, and names it.
-    `seed` is None where no cache mount comes from elsewhere.
+    `seed` is None where no cache mount comes from elsewhere, `morgue` where nobody wants to look
+    at a step that failed. `resources` are limits of each step.
     """
 
     binder: Binder
@@ -76,6 +81,8 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     agents: Callable[[], Agents]
     log: Callable[[int], tuple[str, BinaryIO]]
     seed: Seed | None = None
+    morgue: Morgue | None = None
+    resources: Resources = NO_LIMITS
 
 
 class Run(Cached):
@@ -139,6 +146,7 @@ class Run(Cached):
                 extra_hosts=op.extra_hosts,
                 ulimits=tuple(Ulimit(name=n, soft=s, hard=h) for n, s, h in op.limits.ulimits),
                 shm_size=op.limits.shm_size,
+                resources=shop.resources,
             )
             attempt = Attempt()
             try:
@@ -181,18 +189,27 @@ class Run(Cached):
                 if shell and error.hint is None and _MISSING in error.message:
                     error.hint = _NO_SHELL.format(shell=self.op.args[0])
                 raise
+        attempt.status = status
         if not status.code:
             return
         command = " ".join(self.op.args)
         reason = f"exit code: {status.code}"
-        if status.oom_killed:
-            reason += " (killed: out of memory)"
+        if status.out_of_memory is not None:
+            reason += f" ({killed(status.out_of_memory)})"
         raise StepFailed(
             f"process {json.dumps(command, ensure_ascii=False)} did not complete "
             f"successfully: {reason}",
             exit_status=status.code,
-            hint=_full(spec.root) or f"its whole output is in {path}",
         )
+
+    def _examine(
+        self, error: UserError, attempt: Attempt, spec: ContainerSpec, below: Stack
+    ) -> None:
+        """Tell why it failed, where there is evidence."""
+        from lamina.ops.autopsy import examine
+
+        layers = self.workshop.binder.stacks.layers
+        examine(error, attempt, op=self.op, spec=spec, layers=layers, below=below)
 
     def _mounts(
         self, inputs: Sequence[Result], running: Running, held: ExitStack
@@ -300,13 +317,12 @@ def _check_part(mount: m.CacheMount, folder: str) -> None:
         raise UserError(f"cache mount {mount.id} holds no {mount.source}")
 
 
-def _full(root: OverlayMount | BindMount) -> str | None:
-    """That the disk under a step's tree has no room left, which a program may not say."""
-    place = root.upper if isinstance(root, OverlayMount) else root.source
-    room = os.statvfs(place or "/")
-    if room.f_bavail * room.f_frsize >= _ROOM:
-        return None
-    return f"the disk that holds the store is full: {place}"
+def killed(found: OutOfMemory) -> str:
+    """`killed by the kernel for lack of memory: process cc1plus at 7.8 GiB`"""
+    text = "killed by the kernel for lack of memory"
+    if found.process:
+        return f"{text}: process {found.process} at {gibibytes(found.used)}"
+    return f"{text} at {gibibytes(found.peak)}" if found.peak else text
 
 
 def _check_texts(process: Process) -> None:

@@ -14,13 +14,13 @@ WIDEST_LINE = 400
 
 
 def render_error(error: LaminaError, *, color: bool = False) -> str:
-    """The error for the terminal: an `ERROR:` line, the excerpt of the source, the hint."""
+    """The error for the terminal: an `ERROR:` line, the excerpt of the source, a hint a line."""
     label = _paint("ERROR:", "31;1", color=color)
     parts = [f"{label} {escaped(error.message)}\n"]
     if error.span is not None:
         parts.append(render_excerpt(error.span))
-    if error.hint:
-        parts.append(f"{_paint('hint:', '36;1', color=color)} {escaped(error.hint)}\n")
+    hint = _paint("hint:", "36;1", color=color)
+    parts += [f"{hint} {escaped(line)}\n" for line in (error.hint or "").splitlines()]
     return "".join(parts)
 
 

@@ -40,10 +40,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
     `uses` are the subcommands that fill the caches, as words; the empty one is a call with none.
     Without any, every call does. `valued` are options that take the next word. `disabling` flags
-    and variables turn the cache off, and `instead` does what else such a flag does; `offline` ones
-    need it filled. `cleaning` are commands that empty it, and `roots` folders whose removal does nothing else. `store`: later steps read what
-    lies in the folders, so they are mounted everywhere or nowhere. `safe` is false where the base
-    image keeps its own files there.
+    and variables turn the cache off, and `instead` does what else such a flag does. `offline`
+    flags need the cache filled. `cleaning` are commands that empty it, and `roots` folders whose
+    removal does nothing else. `store`: later steps read what lies in the folders, so they are
+    mounted everywhere or nowhere. `safe` is false where the base image keeps its own files there.
     """
 
     name: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,10 @@ from lamina.cli.values import Values
 from lamina.control.request import BuildOutcome, BuildRequest
 from lamina.errors import HostError, UsageError
 from lamina.ui.progress import Mode, open_progress
+from lamina.ui.sink import Sink
+
+if TYPE_CHECKING:
+    from lamina.control.failure import ShellNotice
 
 
 def command() -> click.Command:
@@ -30,6 +36,11 @@ def run(session: Session, flags: Mapping[str, object]) -> int:
     mode = progress_mode(values, session.environ)
     request = build_request(values, session.environ, machine=os.uname().machine)
     check_files(request)
+    if request.on_error is not None:
+        from lamina.cli.step_flags import check_on_error
+
+        terminal = session.stdin.isatty() and session.stdout.isatty()
+        check_on_error(request.on_error, terminal=terminal)
     if writes_to_stdout(request) and session.stdout.isatty():
         raise UsageError(
             "an archive cannot be written to a terminal", hint="add dest=FILE to --output, or pipe"
@@ -46,7 +57,14 @@ def build(request: BuildRequest, session: Session, mode: Mode) -> BuildOutcome:
     from lamina.control.build import run_build
 
     progress = open_progress(mode, stderr=session.stderr, environ=session.environ)
-    try:
+    ended = contextlib.ExitStack()
+    ended.callback(progress.close)
+
+    def opening(notice: ShellNotice) -> None:
+        ended.close()
+        _tell(notice, session)
+
+    with ended:
         return run_build(
             request,
             root=session.root,
@@ -54,9 +72,23 @@ def build(request: BuildRequest, session: Session, mode: Mode) -> BuildOutcome:
             environ=session.environ,
             stdin=session.stdin,
             stdout=session.stdout,
+            opening=opening,
         )
-    finally:
-        progress.close()
+
+
+def _tell(notice: ShellNotice, session: Session) -> None:
+    """What stands above the shell in a failed step."""
+    from lamina.control.failure import COMMAND
+    from lamina.ui.failed_step import render_shell_notice
+
+    text = render_shell_notice(
+        notice.error,
+        shell=notice.shell,
+        command=COMMAND,
+        emptied=notice.emptied,
+        color=not session.environ.get("NO_COLOR"),
+    )
+    Sink(session.stderr).text(text)
 
 
 def _forget(iidfile: str | None) -> None:

@@ -20,7 +20,22 @@ _DAY = 24 * 3600.0
 
 
 def command() -> click.Command:
-    return Group("cache", commands=[_prune()])
+    return Group("cache", commands=[_du(), _prune()])
+
+
+def _du() -> Command:
+    return Command(
+        "du",
+        params=[
+            click.Option(
+                ["-v", "--verbose"], is_flag=True, help="Also every layer, blob and mount"
+            ),
+            click.Option(["--json"], is_flag=True, help="Print JSON"),
+        ],
+        run=disk_use,
+        usage="[FLAGS]",
+        summary="Show what the store takes on disk, by kind",
+    )
 
 
 def _prune() -> Command:
@@ -30,13 +45,20 @@ def _prune() -> Command:
             click.Option(
                 ["--remote"],
                 metavar="CACHE",
-                help="The cache, written as for --cache-to: type=registry,ref=NAME:TAG",
+                help="A cache in another place, as for --cache-to: type=registry,ref=NAME:TAG",
             ),
             click.Option(
-                ["--keep"], metavar="SIZE", help="Keep at most this much, the latest used (20GB)"
+                ["--max-size", "--keep", "max_size"],
+                metavar="SIZE",
+                help="Keep at most this much (20GB)",
             ),
             click.Option(
                 ["--keep-days"], metavar="DAYS", help="Keep what was of use in the last days"
+            ),
+            click.Option(
+                ["--all"],
+                is_flag=True,
+                help="Also what images in the local store need; without limits, everything",
             ),
             click.Option(["--dry-run"], is_flag=True, help="Only say what would go"),
             click.Option(["--json"], is_flag=True, help="Print JSON"),
@@ -51,9 +73,7 @@ def prune(session: Session, flags: Mapping[str, object]) -> int:
     values = Values(flags)
     remote = values.text("remote")
     if not remote:
-        raise UsageError(
-            "which cache is to be pruned?", hint="lamina cache prune --remote type=registry,ref=…"
-        )
+        return prune_store(session, values)
     from lamina.cli.cache_values import parse_caches
     from lamina.control.cacheprune import prune_remote
 
@@ -74,18 +94,68 @@ def prune(session: Session, flags: Mapping[str, object]) -> int:
     return 0
 
 
+def prune_store(session: Session, values: Values) -> int:
+    from lamina.cache.eviction import Limits
+    from lamina.control.prune import PruneRequest
+    from lamina.control.prune import prune as run
+    from lamina.control.settings import seconds_of, size_of
+    from lamina.ui.space import pruned_json, render_pruned
+
+    size, days = values.given("max_size"), values.given("keep_days")
+    limits = Limits(
+        max_size=None if size is None else size_of(size, "--max-size"),
+        keep_seconds=None if days is None else seconds_of(days, "--keep-days"),
+    )
+    request = PruneRequest(
+        limits=limits, everything=values.is_set("all"), dry_run=values.is_set("dry_run")
+    )
+    pruned = run(request, root=session.root, environ=session.environ)
+    render = pruned_json if values.is_set("json") else render_pruned
+    session.stdout.write(render(pruned))
+    return 0
+
+
+def disk_use(session: Session, flags: Mapping[str, object]) -> int:
+    values = Values(flags)
+    import time
+
+    import msgspec
+
+    from lamina.control.diskuse import disk_usage
+    from lamina.ui.space import render_use
+
+    use = disk_usage(session.root, session.environ)
+    if values.is_set("json"):
+        if not values.is_set("verbose"):
+            use = msgspec.structs.replace(use, pieces=())
+        session.stdout.write(msgspec.json.encode(use) + b"\n")
+        return 0
+    pieces = use.pieces if values.is_set("verbose") else ()
+    session.stdout.write(
+        render_use(
+            use.kinds,
+            pieces,
+            root=use.root,
+            total=use.total,
+            max_size=use.max_size,
+            now=time.time(),
+        )
+    )
+    return 0
+
+
 def limits_of(values: Values) -> PruneLimits:
     """Raises UsageError for a value that is none, and where no limit is given."""
     from lamina.notation.sizes import parse_size
     from lamina.remotecache.pruning import PruneLimits
 
-    size, days = values.given("keep"), values.given("keep_days")
+    size, days = values.given("max_size"), values.given("keep_days")
     if size is None and days is None:
-        raise UsageError("what may stay?", hint="give --keep 20GB, --keep-days 14, or both")
+        raise UsageError("what may stay?", hint="give --max-size 20GB, --keep-days 14, or both")
     try:
         keep_bytes = None if size is None else parse_size(size)
     except ValueError as error:
-        raise UsageError(f"--keep: {error}", hint="--keep 20GB") from None
+        raise UsageError(f"--max-size: {error}", hint="--max-size 20GB") from None
     if days is not None and not days.replace(".", "", 1).isdecimal():
         raise UsageError(f"--keep-days: {days!r} is not a number of days", hint="--keep-days 14")
     keep_seconds = None if days is None else float(days) * _DAY

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from lamina.trace.report import Report, ReportedImage, ReportedLayer, ReportedStep
+from lamina.ui.causes import clause
 from lamina.ui.explain import headline
 from lamina.ui.report import words
 from lamina.ui.report.reasons import of_step, reasons
@@ -24,6 +25,7 @@ TEMPLATES = os.path.join(os.path.dirname(__file__), "templates")
 _LOGS = 90_000  # bytes of output in all
 _TEXTS = 50_000  # bytes of instructions in all
 _NOTICEABLE = 0.01  # of the build's time: shorter steps of the builder itself are folded away
+_LEAD = 160  # letters of the first sentence
 _MOST_FOLLOWERS = 40
 _MOST_CHANGES = 12
 _VALUE = 140  # bytes of a value in a key
@@ -76,10 +78,22 @@ def render_page(report: Report, *, command: str = "lamina") -> str:
         words=words,
         place=place,
         command=command,
-        headline=words.clipped(headline(report.explanation, now=report.made), 900),
+        lead=_lead(report),
         **_sections(report),
     )
     return page.encode("utf-8", "replace").decode()
+
+
+def _lead(report: Report) -> str:
+    """The headline of the explanation; of a long one the first reason."""
+    told = report.explanation
+    whole = headline(told, now=report.made)
+    if len(told.first) > 1 and len(whole) > _LEAD:
+        first = clause(told.first[0].cause, now=report.made, steps={})
+        more = words.counted(len(told.first) - 1, "more reason")
+        ran = sum(step.ran for step in told.steps)
+        whole = f"{ran} of {len(told.steps)} steps ran because {first}, and for {more}"
+    return words.clipped(f"{whole[:1].upper()}{whole[1:]}", 900)
 
 
 def _sections(report: Report) -> dict[str, object]:
@@ -99,9 +113,7 @@ def _sections(report: Report) -> dict[str, object]:
         "downloaded": sum(row.step.downloaded or 0 for row in rows),
         "images": [(image, _shares(image)) for image in report.images],
         "trend": _trend(report),
-        "counts": {
-            group: sum(row.group == group for row in rows) for group in ("ran", "cached")
-        },
+        "counts": {group: sum(row.group == group for row in rows) for group in ("ran", "cached")},
     }
 
 

@@ -55,9 +55,7 @@ def reasons(told: Explanation, names: Mapping[int, str], *, now: float) -> list[
     return found
 
 
-def of_step(
-    step: StepExplanation, names: Mapping[int, str], *, now: float
-) -> Iterator[StepReason]:
+def of_step(step: StepExplanation, names: Mapping[int, str], *, now: float) -> Iterator[StepReason]:
     """The reasons of one step, in words."""
     for cause in step.causes:
         yield StepReason(

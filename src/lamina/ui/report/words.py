@@ -11,7 +11,7 @@ from lamina.trace.timeline import Outcome, Span
 from lamina.ui.printable import escaped, one_line, terminal_line
 from lamina.ui.quantities import render_bytes
 
-_FLAGS = re.compile(r"(?:--(?!from)[a-z-]+(?:=\S+)? )+")
+_FLAGS = re.compile(r"\A(?:--(?!from)[a-z-]+(?:=\S+)? )+")
 NARROW = "\u202f"  # a narrow space that no line breaks at
 ELLIPSIS = "…"
 SHORT = 12  # letters of a build's id
@@ -117,10 +117,16 @@ def step_name(step: ReportedStep) -> str:
     return f"[{step.where}] {text}" if step.where else text
 
 
+def short_name(step: ReportedStep) -> str:
+    """The same without the flags of the instruction."""
+    line = command_line(step.text)
+    return f"[{step.where}] {line}" if step.where else line
+
+
 def command_line(text: str) -> str:
     """An instruction in one line without its flags, which are mostly the longest and say least."""
     keyword, _, rest = one_line(" ".join(text.split())).partition(" ")
-    return f"{keyword} {_FLAGS.sub('', rest, count=1)}".rstrip() if keyword.isupper() else text
+    return f"{keyword} {_FLAGS.sub('', rest)}".rstrip() if keyword.isupper() else text
 
 
 def spans_sentence(step: ReportedStep) -> str:
