@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-% demo check test test-tools conformance bench format requirements clean
+.PHONY: help setup setup-% demo screenshots check test test-tools conformance bench format requirements clean
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,10 @@ setup-%:
 
 demo: setup-demo ## the three stories, for real
 	@$(BIN)/python -m demo.run $(ARGS)
+
+screenshots: setup-test ## the README's pictures, from a run of the demo
+	$(BIN)/python -m demo.run order
+	$(BIN)/python -m tools.screenshots
 
 check: setup-check ## format, lint, types, imports, fast tests: under a minute
 	$(BIN)/ruff format --check --quiet .

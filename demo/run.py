@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from demo.builds import Builder, StoryFailed, default_command
+from demo.reports import leave
 from demo.stories import keep_downloads, order_your_layers, use_bind_mounts
 
 STORIES = {
@@ -27,7 +28,7 @@ def main(names: list[str]) -> int:
         print(f"no story {', '.join(unknown)}; there are: {', '.join(STORIES)}", file=sys.stderr)
         return 2
     started = time.monotonic()
-    failed = []
+    failed, reports = [], list[Path]()
     scratch = Path(tempfile.mkdtemp(prefix="lamina-demo-", dir="/var/tmp"))
     try:
         for number, name in enumerate(names or STORIES, 1):
@@ -36,7 +37,9 @@ def main(names: list[str]) -> int:
             work = scratch / name
             work.mkdir()
             try:
-                story(Builder(command=default_command(), store=scratch / "store"), work)
+                builder = Builder(command=default_command(), store=scratch / "store")
+                story(builder, work)
+                reports.append(leave(builder, name))
             except StoryFailed as error:
                 failed.append(title)
                 print(f"\n  FAILED: {error}", flush=True)
@@ -45,7 +48,9 @@ def main(names: list[str]) -> int:
     if failed:
         print(f"\nThe demo FAILED: {', '.join(failed)}")
         return 1
-    print(f"\nAll stories hold ({time.monotonic() - started:.0f}s).")
+    print(f"\nAll stories hold ({time.monotonic() - started:.0f}s). Their builds, to look into:")
+    for report in reports:
+        print(f"  {report}")
     return 0
 
 

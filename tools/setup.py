@@ -62,6 +62,7 @@ TEST = (
     Need("bzip2", "bzip2", "no test of bzip2 archives"),
     Need("git", "git", "no Rust among the tests of package managers"),
     Need("openssl", "openssl", "no test of registries over HTTPS"),
+    Need("chromium", "chromium", "reports are not looked at in a browser"),
 )
 
 

@@ -20,7 +20,7 @@ def read_rule(module: str, documentation: str, check: Check) -> Rule:
     front = _FRONT.match(documentation)
     if front is None:
         raise InternalError(f"the rule {module} has no front matter")
-    fields = dict(line.split(": ", 1) for line in front["fields"].splitlines())
+    fields = _fields(front["fields"])
     try:
         return Rule(
             name=fields.get("name") or module.replace("_", "-"),
@@ -38,6 +38,12 @@ def read_rule(module: str, documentation: str, check: Check) -> Rule:
         )
     except (KeyError, ValueError) as error:
         raise InternalError(f"the front matter of the rule {module}: {error}") from None
+
+
+def _fields(text: str) -> dict[str, str]:
+    """`name: value` a line; an indented line continues a value, which may stand in quotes."""
+    pairs = (line.split(": ", 1) for line in re.sub(r"\n +", " ", text).splitlines())
+    return {name: value.strip('"') for name, value in pairs}
 
 
 def _examples(documentation: str, kind: str) -> tuple[Example, ...]:

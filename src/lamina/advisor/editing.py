@@ -15,7 +15,7 @@ from lamina.advisor.finding import Edit
 from lamina.advisor.project import Dockerfile
 from lamina.advisor.runs import Run
 from lamina.advisor.shell.script import Invocation, Step, Word
-from lamina.dockerfile.syntax import Comment, Instruction
+from lamina.dockerfile.syntax import Blank, Comment, Instruction
 from lamina.source import Span
 
 _INDENT = "    "
@@ -87,18 +87,14 @@ def insert_above(dockerfile: Dockerfile, node: Instruction, text: str) -> Edit:
 
 
 def remove_instruction(dockerfile: Dockerfile, node: Instruction) -> Edit:
-    """Cuts an instruction out with the comments that stand on it, and the empty line that would
-    be left between two.
-    """
+    """Cuts an instruction out, and one of the empty lines that would be left around it."""
     nodes = dockerfile.syntax.nodes
-    index = last = nodes.index(node)
-    while index and isinstance(nodes[index - 1], Comment):
-        index -= 1
-    end = node.span.end
-    before = nodes[index - 1].span.text.strip() if index else ""
-    if not before and last + 1 < len(nodes) and not nodes[last + 1].span.text.strip():
-        end = nodes[last + 1].span.end
-    return Edit(Span(node.span.file, nodes[index].span.start, end), "")
+    index = nodes.index(node)
+    before = nodes[index - 1] if index else None
+    after = nodes[index + 1] if index + 1 < len(nodes) else None
+    lone = isinstance(before, Blank) and isinstance(after, Blank)
+    end = after.span.end if after is not None and lone else node.span.end
+    return Edit(Span(node.span.file, node.span.start, end), "")
 
 
 def line_end(node: Instruction) -> str:
@@ -109,7 +105,7 @@ def line_end(node: Instruction) -> str:
 def _indent(node: Instruction) -> str:
     """That of the instruction's first continuation line."""
     head, _, rest = node.code.text.partition("\n")
-    if not rest or node.heredocs or not head.rstrip().endswith(("\\", "`")):
+    if not rest or not head.rstrip().endswith(("\\", "`")):
         return _INDENT
     blanks = re.match(r"[ \t]*", rest)
     return blanks[0] if blanks and blanks[0] else _INDENT

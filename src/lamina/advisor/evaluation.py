@@ -1,8 +1,8 @@
 """What the words of a Dockerfile come to: every FROM and every command as a build would see them.
 
 A walk over the stages in their order, with the variables that a build has at each place. For a
-certain build (`Project.asked`) it ends where that build would fail; for none, what cannot be told is
-passed over, since somebody may give it as a build argument.
+certain build (`Project.asked`) it ends where that build would fail; for none, what cannot be told
+is passed over, since somebody may give it as a build argument.
 
 This is the half of the lowering (lamina.dockerfile.lower) that needs no base image. It is walked
 again here because a lowering throws away what the rules ask for: which variables were not there.
@@ -280,7 +280,7 @@ class _Walk:
             return self.project.bases.get(state.stage.name)
         if state.base_name == SCRATCH:
             return empty_image(self.platform)
-        return self.project.bases.get(state.base_name)
+        return self.project.base(state.base_name)
 
     def _stage(self, state: StageState) -> None:
         found = self.ends.get(id(state.base))

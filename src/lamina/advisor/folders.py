@@ -97,21 +97,20 @@ def _used(mount: Mounted, wanted: Sequence[tuple[Tool, tuple[Need, ...]]]) -> bo
 
 def _meant(mount: Mounted) -> Tool | None:
     """The tool whose folder this is, for some user or other."""
-    target = mount.target or ""
     for tool in TOOLS:
-        if tool is DNF:
-            continue
-        for cache in tool.caches:
-            for template in cache.folders:
-                mark, _, tail = template.partition("/")
-                if not mark:
-                    if within(target, template):
-                        return tool
-                elif "/" in tail and target.endswith("/" + tail):
-                    return tool
-                elif mark == "~" and target.endswith("/" + tail) and target.startswith(_HOMES):
-                    return tool
+        templates = (template for cache in tool.caches for template in cache.folders)
+        if tool is not DNF and any(_fits(mount.target or "", each) for each in templates):
+            return tool
     return None
+
+
+def _fits(path: str, template: str) -> bool:
+    """Whether a path is what a template gives, whatever HOME and variables are."""
+    mark, _, tail = template.partition("/")
+    if not mark:
+        return within(path, template)
+    below = path.endswith("/" + tail)
+    return bool(tail) and below and ("/" in tail or (mark == "~" and path.startswith(_HOMES)))
 
 
 def _together(one: Tool, other: Tool) -> bool:

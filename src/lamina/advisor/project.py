@@ -11,9 +11,10 @@ import msgspec
 from lamina.context.survey import Survey
 from lamina.dockerfile.instructions.commands import ArgCommand, Command, Stage
 from lamina.dockerfile.syntax import Instruction, Syntax
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, UserError
 from lamina.oci.config import ImageConfig
 from lamina.oci.platform import Platform
+from lamina.oci.reference import parse_reference
 from lamina.source import SourceFile
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A Dockerfile and what is known around it; what is None is not known, and no rule guesses.
 
     `sources` holds the Dockerfile's text, too. `bases` are configurations of base images that are
-    at hand, by their names. `asked` is None where no certain build is meant.
+    at hand, by their names. `asked` is None where no certain build is meant. `text` gives what
+    stands in a small file of the context, None where that is not known.
     """
 
     dockerfile: Dockerfile
@@ -80,6 +82,16 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     context: Survey | None = None
     bases: Mapping[str, ImageConfig] = msgspec.field(default_factory=dict)
     asked: Asked | None = None
+    text: Callable[[bytes], str | None] = lambda path: None  # noqa: ARG005 - nothing is known
+
+    def base(self, name: str) -> ImageConfig | None:
+        """The configuration of a base image by any of its names."""
+        if name in self.bases:
+            return self.bases[name]
+        try:
+            return self.bases.get(str(parse_reference(name).with_default_tag()))
+        except UserError:
+            return None
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -85,7 +85,7 @@ def _stages(typed: list[Stage | Command]) -> tuple[tuple[Stage, ...], tuple[ArgC
 
 
 def _ends(starts: list[int]) -> list[int | None]:
-    return [*starts[1:], None]
+    return [*starts[1:], None][: len(starts)]
 
 
 def _stage(typed: list[Stage | Command]) -> Stage:

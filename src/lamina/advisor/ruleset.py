@@ -13,14 +13,30 @@ from lamina.errors import UserError
 from lamina.notation.suggest import did_you_mean
 
 # Docker's build checks: what `docker build --check` looks for.
-_DOCKER = """
-    stage_name_casing from_as_casing no_empty_continuation consistent_instruction_casing
-    duplicate_stage_name reserved_stage_name json_args_recommended maintainer_deprecated
-    undefined_arg_in_from workdir_relative_path undefined_var multiple_instructions_disallowed
-    legacy_key_value_format invalid_base_image_platform redundant_target_platform
-    secrets_used_in_arg_or_env invalid_default_arg_in_from from_platform_flag_const_disallowed
-    copy_ignored_file invalid_definition_description expose_proto_casing expose_invalid_format
-""".split()
+_DOCKER = (
+    "stage_name_casing",
+    "from_as_casing",
+    "no_empty_continuation",
+    "consistent_instruction_casing",
+    "duplicate_stage_name",
+    "reserved_stage_name",
+    "json_args_recommended",
+    "maintainer_deprecated",
+    "undefined_arg_in_from",
+    "workdir_relative_path",
+    "undefined_var",
+    "multiple_instructions_disallowed",
+    "legacy_key_value_format",
+    "invalid_base_image_platform",
+    "redundant_target_platform",
+    "secrets_used_in_arg_or_env",
+    "invalid_default_arg_in_from",
+    "from_platform_flag_const_disallowed",
+    "copy_ignored_file",
+    "invalid_definition_description",
+    "expose_proto_casing",
+    "expose_invalid_format",
+)
 
 
 def all_rules() -> tuple[Rule, ...]:

@@ -31,7 +31,6 @@ class Kind(enum.StrEnum):
     BASE = "base"  # an unpacked layer of an image
     BLOB = "blob"
     MOUNT = "mount"  # a copy of a cache mount
-    LITTER = "litter"  # what is left of something
 
 
 class Why(enum.StrEnum):

@@ -68,6 +68,12 @@ class Holdings:
         rows = self._index.rows(statement, (kind,))
         return {bytes(name): Held(size=size, seen=seen) for name, size, seen in rows}
 
+    def seen(self, kind: str) -> float:
+        """When something of a kind was last counted, in seconds since 1970; 0.0 for never."""
+        self._prepare()
+        ((seen,),) = self._index.rows("SELECT MAX(seen) FROM holdings WHERE kind = ?", (kind,))
+        return seen or 0.0
+
     def add(self, kind: str, name: bytes, size: int, *, seen: float | None = None) -> None:
         """It is here now."""
         self._prepare()

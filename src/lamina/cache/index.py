@@ -10,6 +10,7 @@ more, and no gain at these sizes).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -22,6 +23,7 @@ import msgspec
 
 from lamina.cachekey.key import CacheKey, ListedFile, Listing, Part
 from lamina.content.blob import KnownBlob
+from lamina.content.room import FULL
 from lamina.errors import HostError
 from lamina.layer.stack import Layer, Stack
 from lamina.oci.digest import Digest, digest_from, encoded, parse_digest
@@ -44,6 +46,7 @@ CREATE TABLE IF NOT EXISTS memos (
 ) WITHOUT ROWID;
 """
 _PATIENCE = 60.0  # seconds to wait for other processes
+_LEAST_ROOM = 64 * 1024  # bytes
 _TOUCH_AFTER = 3600.0  # seconds: a record used again within this time is not written again
 
 _LAYER = "layer"  # the kind of memo that knows a layer by its diff ID
@@ -236,13 +239,22 @@ class Index:
                 raise self._damaged(error) from None
 
     def _damaged(self, error: sqlite3.DatabaseError) -> HostError:
-        if "full" in str(error):
-            return HostError(f"no space left on the disk that holds {self._path}")
+        if "full" in str(error) or _disk_is_full(self._path):
+            return HostError(f"no space left on the disk that holds {self._path}", hint=FULL)
         return HostError(
             f"the cache index {self._path} cannot be used: {error}",
             hint=f"remove it (rm {self._path}*): builds will run their steps again, nothing else "
             "is lost",
         )
+
+
+def _disk_is_full(path: str) -> bool:
+    """Then the database may fail in any way: it needs a file of its own even to be read."""
+    try:
+        disk = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _LEAST_ROOM
 
 
 _COLUMNS = "key, locus, name, parts, stack, created, last_used, seconds"

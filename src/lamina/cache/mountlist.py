@@ -90,7 +90,7 @@ def note_end(place: str) -> None:
 
 def list_copies(root: str) -> tuple[MountCopy, ...]:
     """The copies of all cache mounts below the folder `root`, by id, platform and number."""
-    found = []
+    found: list[MountCopy] = []
     with contextlib.suppress(FileNotFoundError), os.scandir(root) as homes:
         for home in homes:
             if home.is_dir(follow_symlinks=False):

@@ -25,7 +25,8 @@ class StepCache:
     """Looks steps up in the index, then in external caches. Safe for several threads.
 
     `exists` says whether a result's layers are here, or can be fetched. `added` is told of every
-    record that is made, `runs` of every step that has to run: what it made the time before.
+    record that is made, `runs` of every step that has to run: what it made the time before. `found`
+    is told of every result that this build may need.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class StepCache:
         elsewhere: Elsewhere | None = None,
         added: Callable[[Record], None] | None = None,
         runs: Callable[[Record | None], None] | None = None,
+        found: Callable[[Stack], None] | None = None,
     ) -> None:
+        self._found = found
         self._added = added
         self._runs = runs
         self._index = index
@@ -97,6 +100,8 @@ class StepCache:
 
     def _hit(self, record: Record, source: str) -> tuple[Stack, Verdict]:
         self._records[record.key] = record
+        if self._found is not None:
+            self._found(record.stack)
         return record.stack, Hit(record=record.key, source=source)
 
     def _adopt(self, found: Found, key: CacheKey) -> tuple[Stack, Verdict]:

@@ -19,6 +19,7 @@ SUPPORTED = (
     ),
     ("--cache-from", "CACHE", "A cache to look steps up in: NAME:TAG or type=TYPE,KEY=VALUE…"),
     ("--cache-to", "CACHE", "Where to write the cache: NAME:TAG, type=registry|local|inline|…"),
+    ("--call", "METHOD", "What to do: build, check, lint (Docker's checks), targets[,format=json]"),
     ("--label", "KEY=VALUE", "Add a label to the image"),
     ("--no-cache-filter", "STAGE", "Run the steps of these stages anew"),
     (
@@ -46,6 +47,7 @@ SINGLE = (
     ("--target", "STAGE", "Build this stage and what it needs"),
 )
 SWITCHES = (
+    ("--check", "Say what could be better, and build nothing (--call=check)"),
     ("--load", "Put the image into the local store (as happens without --output and --push)"),
     ("--no-cache", "Run every step anew"),
     ("--pull", "Look for newer base images"),
@@ -63,7 +65,6 @@ REFUSED = (
     ("--security-opt", "every step runs with Docker's default confinement"),
 )
 REFUSED_SWITCHES = (
-    ("--check", "build checks cannot be run"),
     ("--squash", "layers are not squashed; a last stage with COPY --from does the same"),
 )
 LIMITS = (
@@ -101,7 +102,7 @@ def _names(name: str) -> list[str]:
 
 def _looked_at() -> list[click.Option]:
     """Looked at in build_request: what they switch off is accepted."""
-    names = ("--sbom", "--call")
+    names = ("--sbom",)
     return [click.Option([name], hidden=True, multiple=True) for name in names]
 
 

@@ -31,7 +31,6 @@ EPOCH = "SOURCE_DATE_EPOCH"
 
 def build_request(values: Values, environ: Mapping[str, str], *, machine: str) -> BuildRequest:
     """Raises UsageError. `machine` is what `uname -m` says."""
-    _refuse_calls(values)
     context = _context(values)
     dockerfile = values.given("file") or None
     if context == "-" and dockerfile == "-":
@@ -217,12 +216,6 @@ def _caches(values: Values, name: str) -> tuple[CacheRequest, ...]:
     from lamina.cli.cache_values import parse_caches
 
     return tuple(cache for text in texts for cache in parse_caches(name, text))
-
-
-def _refuse_calls(values: Values) -> None:
-    for call in values.texts("call"):
-        if call not in ("build", ""):
-            raise UsageError(f"--call={call} is not supported yet: only a build can be asked for")
 
 
 def check_files(request: BuildRequest) -> None:

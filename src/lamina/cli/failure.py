@@ -35,7 +35,10 @@ def as_lamina_error(error: Exception, session: Session) -> LaminaError:
 
 
 def _room(session: Session) -> str:
-    return f"make room, or put the store elsewhere with --root (it is {session.root})"
+    return (
+        f"make room (lamina cache prune), or put the store elsewhere with --root "
+        f"(it is {session.root})"
+    )
 
 
 def _place(error: OSError) -> str:

@@ -27,8 +27,9 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from lamina.content.errors import wrong_digest, wrong_size
 from lamina.content.room import BLOB, FULL, UNWATCHED, Room
@@ -96,7 +97,7 @@ class BlobStore:
             )
         return data
 
-    def open(self, digest: Digest) -> BinaryIO:
+    def open(self, digest: Digest) -> BufferedReader:
         """A stream of the blob's bytes, not verified. Raises HostError if there is no such blob."""
         with host_errors(self.path(digest)):
             return self.path(digest).open("rb")

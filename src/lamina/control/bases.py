@@ -20,14 +20,16 @@ from lamina.content.layout import open_layout, parse_layout_address
 from lamina.content.source import ImageSource, ResolvedImage
 from lamina.control.store import Store
 from lamina.dockerfile.base import Base
+from lamina.dockerfile.draft import empty_image
 from lamina.dockerfile.sources import WEB
 from lamina.errors import UserError
 from lamina.exporter.blobs import ORIGIN
 from lamina.graph.ops import HttpOp, ImageOp, LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
 from lamina.layer.stack import Layer, Stack
+from lamina.oci.config import ImageConfig
 from lamina.oci.digest import Digest
-from lamina.oci.platform import Platform, rank
+from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference, parse_reference
 from lamina.trace.recorder import Progress, Recorder
 
@@ -62,7 +64,8 @@ class ImageBases(msgspec.Struct):
     """Resolves names for the lowering, and fetches the layers of what it resolved.
 
     `contexts` are the values of --build-context by familiar name, `times` knows when sources were
-    last changed. `caches` are the external caches of this build.
+    last changed. `caches` are the external caches of this build. `configs` are the configurations
+    of what was resolved, by the names that were asked for.
     """
 
     store: Store
@@ -73,6 +76,7 @@ class ImageBases(msgspec.Struct):
     times: Callable[[HttpOp | LocalOp], int | None] = _timeless
     stacks: dict[tuple[Digest, Platform], Stack] = msgspec.field(default_factory=dict)
     origins: dict[ImageOp, ImageOrigin] = msgspec.field(default_factory=dict)
+    configs: dict[str, ImageConfig] = msgspec.field(default_factory=dict)
     caches: LayerCaches | None = None
     _sources: dict[Digest, tuple[ImageSource, Reference]] = msgspec.field(default_factory=dict)
     _resolved: dict[tuple[str, Platform], Base] = msgspec.field(default_factory=dict)
@@ -84,8 +88,8 @@ class ImageBases(msgspec.Struct):
             return known
         with self.recorder.internal(f"load metadata for {reference}"):
             source, image = self._find(reference, platform)
-        self._check_platform(reference.familiar, image, platform)
         base = self._base(source, reference, image, origin=_origin(reference, image), name=name)
+        self._note_config(str(reference), base, platform)
         self._note_origin(base, reference, image, local=False)
         self._resolved[str(reference), platform] = base
         return base
@@ -97,6 +101,11 @@ class ImageBases(msgspec.Struct):
         value = self._context(name, platform)
         if value is None:
             return None
+        base = self._named(name, value, platform)
+        self._note_config(name, base, platform)
+        return base
+
+    def _named(self, name: str, value: str, platform: Platform) -> Base:
         if value.startswith(_LAYOUT):
             return self._layout(name, value, platform)
         if value.startswith(_IMAGE):
@@ -177,19 +186,13 @@ class ImageBases(msgspec.Struct):
         with self.recorder.internal(f"load metadata for {name} from {path}"):
             source = open_layout(path)
             image = source.resolve(reference, platform)
-        self._check_platform(familiar(name), image, platform)
         label = f"[context {familiar(name)}] {image.digest}"
         base = self._base(source, reference, image, origin=value, name=label)
         self._note_origin(base, parse_reference(familiar(name)), image, local=True)
         return base
 
-    def _check_platform(self, name: str, image: ResolvedImage, platform: Platform) -> None:
-        """Warn of an image that is the only one of its name, but for another platform."""
-        if rank(platform, image.platform) is None:
-            self.recorder.warn(
-                f"InvalidBaseImagePlatform: the base image {name} is for {image.platform}, "
-                f"the build for {platform}"
-            )
+    def _note_config(self, name: str, base: Base, platform: Platform) -> None:
+        self.configs.setdefault(name, base.config or empty_image(platform))
 
     def _other_image(self, name: str, value: str, platform: Platform) -> Base:
         if value == "scratch":

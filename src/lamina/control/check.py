@@ -21,6 +21,7 @@ from lamina.context.tree import ContextTree
 from lamina.control.context import survey
 from lamina.dockerfile.ignorefile import parse_ignore_file
 from lamina.errors import LaminaError, UserError
+from lamina.fs.paths import open_beneath
 from lamina.source import SourceFile
 
 _NAMES = re.compile(r"(?:.+\.)?(?:Dockerfile|Containerfile)(?:\..+)?", re.IGNORECASE)
@@ -31,6 +32,7 @@ _WORKFLOWS = re.compile(
 )
 _MAX_FILE = 16 << 20
 _MOST_FILES = 200_000
+_MOST_TEXT = 1 << 20
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +129,21 @@ class ProjectPlace(msgspec.Struct, frozen=True, kw_only=True):
             dockerfile=read_dockerfile(sources.dockerfile),
             sources=sources,
             context=self._survey(sources),
+            text=self._text,
         )
+
+    def _text(self, path: bytes) -> str | None:
+        """What stands in a file of the context; None for a large one, a link, or none."""
+        try:
+            top = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                with open(open_beneath(top, path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                    data = file.read(_MOST_TEXT + 1)
+            finally:
+                os.close(top)
+        except OSError:
+            return None
+        return data.decode("utf-8", "replace") if len(data) <= _MOST_TEXT else None
 
     def _survey(self, sources: Sources) -> Survey | None:
         """None where the context is too large to be listed, or cannot be read."""
@@ -138,6 +154,15 @@ class ProjectPlace(msgspec.Struct, frozen=True, kw_only=True):
                 return survey(tree, sources.dockerfile, sources.ignore, most=_MOST_FILES)
         except LaminaError:
             return None
+
+
+def project_of(dockerfile: SourceFile, ignore: SourceFile | None, directory: str | None) -> Project:
+    """A Dockerfile that has been read, with what is around it in `directory`, if there is one."""
+    workflows = tuple(map(_read, _workflows(directory))) if directory is not None else ()
+    sources = Sources(dockerfile=dockerfile, ignore=ignore, workflows=workflows)
+    if directory is None:
+        return Project(dockerfile=read_dockerfile(dockerfile), sources=sources)
+    return ProjectPlace(sources=sources, directory=directory).read(sources)
 
 
 def project_around(name: str) -> ProjectPlace:

@@ -30,6 +30,8 @@ from lamina.snapshot.store import LayerStore
 AUTOMATIC: Final = "max-size"
 """Who removed something to keep the limits of the settings."""
 _AT_ONCE: Final = 200  # names in a line of the log
+_AGED: Final = "aged"  # the kind of the row that says when the store was last looked through
+_PAUSE: Final = 6 * 3600.0  # seconds after which that is done again
 _SHORT: Final = 10.0  # seconds in which a mount that is in use is not measured again
 
 
@@ -54,7 +56,7 @@ def keep_limits(space: Space, *, room: int, aged: bool) -> str:
     too. Returns what the user should know, or "".
     """
     limits = space.settings.cache
-    if not aged:
+    if not aged or time.time() - space.holdings.seen(_AGED) < _PAUSE:
         limits = replace(limits, keep_seconds=None)
     if not _is_due(space, limits, room=room):
         return ""
@@ -62,12 +64,14 @@ def keep_limits(space: Space, *, room: int, aged: bool) -> str:
         if not _is_due(space, limits, room=room):  # another process has cleared meanwhile
             return ""
         cleared = clear(space, limits, by=AUTOMATIC, room=room)
+        if limits.keep_seconds is not None:
+            space.holdings.add(_AGED, b"", 0)
     if not cleared.lacking or limits.max_size is None:
         return ""
     return (
         f"max-size is {_megabytes(limits.max_size)}, and the store needs "
-        f"{_megabytes(limits.max_size + cleared.lacking)}: what is left in it is in use, or belongs "
-        "to images (lamina cache du)"
+        f"{_megabytes(limits.max_size + cleared.lacking)}: what is left in it is in use, or "
+        "belongs to images (lamina cache du)"
     )
 
 

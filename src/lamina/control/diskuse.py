@@ -1,12 +1,13 @@
 """`lamina cache du`: what the store takes on disk, by kind, to the byte.
 
-Every file below the store belongs to one kind, so the sum is what `du -s --block-size=1` says of it.
+Every file below the store belongs to one kind, so the sum is what `du -s --block-size=1` says.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -149,3 +150,5 @@ class _Counting:
                 return f"{self.root}/images/blobs/sha256/{item.name.rpartition(':')[2]}"
             case Kind.MOUNT:
                 return f"{self.root}/mounts/{item.name}"
+            case _:
+                assert_never(item.kind)

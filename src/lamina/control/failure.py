@@ -21,11 +21,12 @@ from lamina.control.request import OnError
 from lamina.control.session import BuildSession
 from lamina.errors import LaminaError, UserError
 from lamina.executor.launcher import CannotStart
-from lamina.executor.spec import BindMount, ContainerSpec, Mount, OverlayMount, TmpfsMount
+from lamina.executor.spec import BindMount, ContainerSpec, Mount, OverlayMount
 from lamina.exporter.files import FileOptions
 from lamina.exporter.image import BuiltImage
 from lamina.exporter.port import ExportContext
 from lamina.fs.publish import publish_file
+from lamina.graph.mounts import CacheMount, TmpfsMount
 from lamina.graph.ops import ExecOp
 from lamina.layer.entry import Kind
 from lamina.layer.stack import Layer
@@ -49,11 +50,14 @@ _NAME = 12
 
 
 class ShellNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user is told before the shell. `emptied` are tmpfs mounts, which begin anew."""
+    """What a user is told before the shell. `emptied` are tmpfs mounts, which begin anew, `shared`
+    cache mounts that may be written to.
+    """
 
     error: LaminaError
     shell: str
     emptied: tuple[str, ...]
+    shared: tuple[str, ...]
 
 
 Opening = Callable[[ShellNotice], None]
@@ -93,8 +97,16 @@ def _shell(build: BuildSession, remains: Remains, opening: Opening) -> str:
     if not shells:
         raise UserError(f"the image has no shell ({', '.join(_SHELLS)})")
     spec = remains.spec
-    emptied = tuple(each.target for each in spec.mounts if isinstance(each, TmpfsMount))
-    opening(ShellNotice(error=remains.error, shell=shells[0], emptied=emptied))
+    mounts = remains.op.mounts
+    notice = ShellNotice(
+        error=remains.error,
+        shell=shells[0],
+        emptied=tuple(each.target for each in mounts if isinstance(each, TmpfsMount)),
+        shared=tuple(
+            each.target for each in mounts if isinstance(each, CacheMount) and not each.read_only
+        ),
+    )
+    opening(notice)
     executor = build.open_executor()
     problem: CannotStart | None = None
     for number, shell in enumerate(shells):
@@ -163,11 +175,18 @@ def _export(build: BuildSession, remains: Remains, on_error: OnError) -> str:
     entries = build.store.layers.manifest(layer.id).entries
     removed = [entry.path for entry in entries if entry.kind is Kind.WHITEOUT or entry.opaque]
     files = sum(entry.kind not in (Kind.WHITEOUT, Kind.DIRECTORY) for entry in entries)
-    text = f"the {files} files that it made or changed are in {dest}"
+    count = (
+        "the file that it made or changed is"
+        if files == 1
+        else (f"the {files} files that it made or changed are")
+    )
+    text = f"{count} in {dest}"
+    if not files:
+        text = f"it has changed no file; {dest} holds none"
     if not removed:
         return text
     publish_file(f"{dest}/{REMOVED}", b"".join(b"/" + path + b"\n" for path in removed))
-    return f"{text}; {dest}/{REMOVED} lists {len(removed)} that it removed"
+    return f"{text}; {dest}/{REMOVED} lists what it removed ({len(removed)})"
 
 
 def _committed(remains: Remains) -> Layer:

@@ -18,7 +18,7 @@ from lamina.cache.eviction import Item, Kind
 from lamina.cache.mountlist import MountCopy, list_copies
 from lamina.content.documents import parse_config, parse_manifest_or_index
 from lamina.content.images import ImageStore, NamedImage
-from lamina.content.room import BLOB, LAYER
+from lamina.content.room import LAYER
 from lamina.content.store import BlobStore
 from lamina.control.measuring import disk_use, mount_size
 from lamina.control.space import Space
@@ -26,7 +26,7 @@ from lamina.errors import LaminaError
 from lamina.exporter.blobs import ORIGIN
 from lamina.layer.stack import Stack
 from lamina.oci.descriptor import Descriptor
-from lamina.oci.digest import Digest, digest_from, encoded
+from lamina.oci.digest import Digest, digest_from, encoded, parse_digest
 from lamina.oci.manifest import Index as ImageIndex
 from lamina.snapshot.store import LayerStore
 
@@ -45,7 +45,7 @@ _QUICKEST: Final = 0.01  # seconds; nothing is had again for nothing
 
 
 class ImageLayer(NamedTuple):
-    """A layer of an image in the local store: its blob, its files, and whether it can be fetched."""
+    """A layer of an image in the local store: blob, files, and whether it can be fetched."""
 
     blob: Digest
     files: Digest
@@ -159,7 +159,7 @@ class _Taking:
             config = parse_config(
                 self.blobs.read(document.config.digest), manifest=document, subject=""
             )
-            diff_ids: Iterable[Digest] = config.rootfs.diff_ids or ()
+            diff_ids = tuple(map(parse_digest, config.rootfs.diff_ids or ()))
         except LaminaError:
             diff_ids = ()
         if not diff_ids:

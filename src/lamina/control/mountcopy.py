@@ -25,14 +25,14 @@ from lamina.control.mountfiles import (
     Unpacking,
     beneath,
     folder_at,
-    opened_at,
+    open_folder,
 )
 from lamina.control.mounts import MountInUse, copies_of, find_copies
 from lamina.control.privileges import become_root
 from lamina.control.store import Store, open_store
 from lamina.errors import HostError, UsageError, UserError
 from lamina.fs.lock import lock, try_lock
-from lamina.fs.paths import openbeneath, resolve_in_root
+from lamina.fs.paths import resolve_in_root
 
 _USERS: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EXDEV)
 
@@ -127,14 +127,12 @@ def _to_machine(copy: MountCopy, path: str, target: str) -> Copied:
             goal = os.path.join(goal, os.fsdecode(name))
         elif name and target.endswith("/") and not os.path.isdir(goal):
             raise UserError(f"{target}: there is no such directory")
-        folder = opened.enter_context(
-            openedfolder_at(os.path.dirname(goal), FOLDER & ~os.O_NOFOLLOW)
-        )
+        folder = opened.enter_context(open_folder(os.path.dirname(goal), FOLDER & ~os.O_NOFOLLOW))
         last = os.fsencode(os.path.basename(goal))
         if not name or path.endswith("/."):
             if not os.path.isdir(goal):
                 os.mkdir(goal)
-            inner = opened.enter_context(openedfolder_at(goal, FOLDER & ~os.O_NOFOLLOW))
+            inner = opened.enter_context(open_folder(goal, FOLDER & ~os.O_NOFOLLOW))
             whole = _descend(source, name, opened) if name else source
             tree.contents(whole, inner)
         else:
@@ -148,7 +146,7 @@ def _to_mount(source: str, copy: MountCopy, path: str) -> Copied:
     if not os.path.lexists(where):
         raise UserError(f"{source}: no such file or directory")
     with _errors(f"{copy.id}:{path}"), ExitStack() as opened:
-        base = opened.enter_context(openedfolder_at(copy.data, FOLDER))
+        base = opened.enter_context(open_folder(copy.data, FOLDER))
         folder_path, name = _inside(copy, path)
         folder = opened.enter_context(beneath(base, folder_path))
         tree = Copying()
@@ -160,9 +158,9 @@ def _to_mount(source: str, copy: MountCopy, path: str) -> Copied:
             if goal is None:
                 os.mkdir(name, 0o755, dir_fd=folder)
                 goal = opened.enter_context(folder_at(name, folder))
-            tree.contents(opened.enter_context(openedfolder_at(where, FOLDER)), goal)
+            tree.contents(opened.enter_context(open_folder(where, FOLDER)), goal)
             return tree.copied
-        parent = opened.enter_context(openedfolder_at(os.path.dirname(where), FOLDER))
+        parent = opened.enter_context(open_folder(os.path.dirname(where), FOLDER))
         last = os.fsencode(os.path.basename(where))
         tree.entry(parent, last, *((folder, name) if goal is None else (goal, last)))
         return tree.copied
@@ -185,7 +183,7 @@ def _from_tar(stdin: BinaryIO, copy: MountCopy, path: str) -> Copied:
     devices, and nothing outside of the folder.
     """
     with _errors(f"{copy.id}:{path}"), ExitStack() as opened:
-        base = opened.enter_context(openedfolder_at(copy.data, FOLDER))
+        base = opened.enter_context(open_folder(copy.data, FOLDER))
         with _errors(f"{copy.id}:{path}"):
             inner = resolve_in_root(copy.data, os.fsencode(path))
         folder = opened.enter_context(beneath(base, inner))
@@ -197,7 +195,7 @@ def _from_tar(stdin: BinaryIO, copy: MountCopy, path: str) -> Copied:
 
 
 def _open_source(copy: MountCopy, path: str, opened: ExitStack) -> tuple[int, bytes]:
-    base = opened.enter_context(openedfolder_at(copy.data, FOLDER))
+    base = opened.enter_context(open_folder(copy.data, FOLDER))
     bare = path.removesuffix("/.") if path != "/." else ""
     folder, name = _inside(copy, bare)
     if name == b"" and folder:

@@ -203,7 +203,7 @@ def _dress(descriptor: int, status: os.stat_result) -> None:
 
 
 @contextmanager
-def openedfolder_at(path: str, flags: int) -> Iterator[int]:
+def open_folder(path: str, flags: int) -> Iterator[int]:
     descriptor = os.open(path, flags)
     try:
         yield descriptor
@@ -232,7 +232,7 @@ def _made(name: bytes, folder: int) -> Iterator[int]:
 
 @contextmanager
 def beneath(root: int, path: bytes) -> Iterator[int]:
-    descriptor = openbeneath(root, path or b".", FOLDER)
+    descriptor = open_beneath(root, path or b".", FOLDER)
     try:
         yield descriptor
     finally:

@@ -14,6 +14,7 @@ from lamina.control.measuring import MOUNT, disk_use, measure_mount
 from lamina.control.mountlimits import beyond
 from lamina.control.privileges import become_root
 from lamina.control.removals import Removal, note_removal
+from lamina.control.space import drop_ballast
 from lamina.control.store import Store, open_store
 from lamina.errors import UserError
 from lamina.notation.suggest import nearest
@@ -118,6 +119,7 @@ def remove_mounts(root: str, names: Sequence[str], platform: str = "") -> tuple[
     there, before anything is removed, and MountInUse for one that a step uses.
     """
     become_root()
+    drop_ballast(root)
     store = open_store(root)
     found = [copy for name in names for copy in find_copies(store, name, platform)]
     for copy in found:
@@ -139,6 +141,7 @@ def prune_mounts(
     fit into `max_size`; without limits, those beyond the limits that settings give to each.
     """
     become_root()
+    drop_ballast(root)
     store, now = open_store(root, environ), time.time()
     copies = [copy for copy in copies_of(store) if not copy.is_in_use()]
     sizes = {copy.name: measure_mount(copy, store.space.holdings) for copy in copies}

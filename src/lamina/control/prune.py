@@ -11,6 +11,7 @@ from lamina.cache.eviction import Going, Limits
 from lamina.control.clearing import Cleared, clear
 from lamina.control.measuring import walk
 from lamina.control.privileges import become_root
+from lamina.control.space import drop_ballast
 from lamina.control.store import open_store
 from lamina.control.tidying import Tidied, tidy
 
@@ -49,6 +50,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 def prune(request: PruneRequest, *, root: str, environ: Mapping[str, str]) -> Pruned:
     """Raises HostError, and UsageError for wrong settings."""
     become_root()
+    drop_ballast(root)
     store = open_store(root, environ)
     space = store.space
     limits = _limits(request, space.settings.cache)

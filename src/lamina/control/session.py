@@ -16,6 +16,7 @@ from lamina.cache.memos import BuildMemos
 from lamina.cache.steps import StepCache
 from lamina.control import wiring
 from lamina.control.bases import ImageBases, familiar
+from lamina.control.buildcheck import BuildChecks, check_build, warn_failed_build
 from lamina.control.chronicle import Chronicle
 from lamina.control.dating import SourceTimes
 from lamina.control.inputs import Inputs, open_inputs
@@ -24,7 +25,7 @@ from lamina.control.request import BuildRequest, OutputRequest
 from lamina.control.store import KeyLocks, Store
 from lamina.dockerfile.lower import lower
 from lamina.dockerfile.request import Lowered, LoweringRequest
-from lamina.errors import HostError, RemoteError
+from lamina.errors import HostError, LaminaError, RemoteError
 from lamina.executor.spec import InteractiveExecutor
 from lamina.exporter.annotations import parse_flags
 from lamina.exporter.blobs import LayerBlobs
@@ -140,6 +141,7 @@ class BuildSession(msgspec.Struct):
                     elsewhere=elsewhere,
                     added=None if caches is None else caches.offer,
                     runs=store.space.foresee,
+                    found=store.space.hold_layers,
                 ),
                 memos=BuildMemos(store.index, elsewhere),
                 chronicle=chronicle,
@@ -161,10 +163,7 @@ class BuildSession(msgspec.Struct):
         started = datetime.datetime.now(datetime.UTC).timestamp()
         with self.recorder.internal(f"load build definition from {self.inputs.dockerfile.name}"):
             pass
-        lowered = [lower(self._lowering(platform), self.bases) for platform in self.platforms]
-        for warning in lowered[0].warnings:
-            span = warning.span
-            self.recorder.warn(warning.message, file=span.file.name, line=span.line)
+        lowered = self._lower()
         targets = [each.vertex for each in lowered]
         solver = Solver(
             provider=wiring.provider(
@@ -323,6 +322,30 @@ class BuildSession(msgspec.Struct):
             if layer.pulled:
                 raise
             raise self.stacks.lose(layer, error) from error
+
+    def checks(self) -> BuildChecks:
+        """What the build checks of this build depend on."""
+        return BuildChecks(
+            request=self.request,
+            inputs=self.inputs,
+            bases=self.bases,
+            host=self.host,
+            platform=self.platforms[0],
+        )
+
+    def lowered_first(self) -> Lowered:
+        """The graph of the first platform."""
+        return lower(self._lowering(self.platforms[0]), self.bases)
+
+    def _lower(self) -> list[Lowered]:
+        """Every platform's graph. The checks look at the first, as soon as its bases are known."""
+        try:
+            first = self.lowered_first()
+        except LaminaError:
+            warn_failed_build(self.checks(), recorder=self.recorder)
+            raise
+        check_build(self.checks(), index=self.store.index, recorder=self.recorder)
+        return [first, *(lower(self._lowering(each), self.bases) for each in self.platforms[1:])]
 
     def _lowering(self, platform: Platform | None) -> LoweringRequest:
         request = self.request

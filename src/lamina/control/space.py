@@ -6,6 +6,7 @@ A cached build asks nothing here but to hold what it uses. What has to go is fou
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -17,11 +18,15 @@ from lamina.cache.index import Index, Record
 from lamina.content.room import LAYER
 from lamina.errors import HostError
 from lamina.fs.leases import Leases
+from lamina.fs.publish import publish_file
+from lamina.layer.stack import Stack
 from lamina.oci.digest import Digest, encoded
 
 if TYPE_CHECKING:
     from lamina.control.settings import Settings
 
+_BALLAST = "ballast"
+_BALLAST_SIZE = 256 * 1024  # bytes
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -44,6 +49,7 @@ class Space:
         self._pending: dict[int, int] = {}
         self._told = False
         self._aged = False
+        self._weighed = False
 
     @property
     def settings(self) -> Settings:
@@ -62,10 +68,25 @@ class Space:
             if error.errno not in _READ_ONLY:  # then nobody can take anything away
                 raise HostError(f"{self.root}/leases cannot be locked: {error.strerror}") from error
 
+    def hold_layers(self, stack: Stack) -> None:
+        """The same for all layers of a stack."""
+        for layer in stack:
+            self.hold(layer.id)
+
     def wrote(self, kind: str, name: Digest, size: int) -> None:
         """Count what is there now."""
         self._pending.pop(threading.get_ident(), None)
+        self._put_ballast()
         self.holdings.add(kind, bytes.fromhex(encoded(name)), size)
+
+    def _put_ballast(self) -> None:
+        if self._weighed:
+            return
+        self._weighed = True
+        path = os.path.join(self.root, _BALLAST)
+        if not os.path.exists(path):
+            with contextlib.suppress(OSError):
+                publish_file(path, bytes(_BALLAST_SIZE), mode=0o600)
 
     def foresee(self, earlier: Record | None) -> None:
         """This thread is about to run a step; `earlier` is what it made the time before."""
@@ -108,6 +129,16 @@ class Space:
 
         for note in keep_mount_limits(self, name, home, limits):
             self.tell(note)
+
+
+def drop_ballast(root: str) -> None:
+    """Give back what a full disk was kept for: nothing can be cleared without a little room."""
+    try:
+        disk = os.statvfs(root)
+        if disk.f_bavail * disk.f_frsize < _BALLAST_SIZE:
+            os.unlink(os.path.join(root, _BALLAST))
+    except OSError:
+        return
 
 
 def _unheard(note: str) -> None:

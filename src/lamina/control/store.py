@@ -8,6 +8,7 @@ ROOT/images/    an OCI image layout: names, manifests, configurations, pulled an
      contexts/  digests of context files by their stat
      history/   a folder a build: its record, and the outputs of its steps
      logs/      tracebacks of our own failures
+     ballast    a little room for the day when the disk is full
      leases     locked bytes: what running processes need (`fs.leases`)
      locks/     one file a step that runs, or layer that is unpacked
      executor/  the sandbox's own

@@ -47,7 +47,7 @@ class Tidied(msgspec.Struct, frozen=True, kw_only=True):
 
 def tidy(space: Space, limits: Limits, *, now: float, everything: bool, dry_run: bool) -> Tidied:
     """Raises HostError. With `everything`, all records go whose layers are not here."""
-    files = [path for path in _old_files(space.root, now)]
+    files = list(_old_files(space.root, now))
     freed = sum(map(disk_use, files))
     before = disk_use(f"{space.root}/index.db")
     rows = _Rows(space, limits, now=now, everything=everything)

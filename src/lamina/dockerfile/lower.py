@@ -57,7 +57,6 @@ class _Lowering:
     def __init__(self, request: LoweringRequest, bases: Bases) -> None:
         check_frontend(request)
         syntax = parse_syntax(request.dockerfile)
-        self.warnings = syntax.warnings
         self.request = request
         self.bases = bases
         self.stages, meta_args = parse(syntax)
@@ -331,7 +330,6 @@ class _Lowering:
             platform=platform,
             epoch=self.epoch,
             base_history=len(target.base_image.history or ()) if target.base_image else 0,
-            warnings=self.warnings,
         )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from lamina.dockerfile.syntax import ParseWarning
 from lamina.graph.ops import Limits
 from lamina.graph.vertex import Vertex
 from lamina.oci.config import ImageConfig
@@ -43,7 +42,7 @@ class Lowered(msgspec.Struct, frozen=True, kw_only=True):
     """One image to be: its files are what `vertex` gives, everything else is `config`.
 
     `epoch` is the build's SOURCE_DATE_EPOCH, where one was given. `base_history` is how many
-    entries of the history are the base image's. `warnings` are about the text.
+    entries of the history are the base image's.
     """
 
     vertex: Vertex
@@ -51,4 +50,3 @@ class Lowered(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform
     epoch: int | None
     base_history: int = 0
-    warnings: tuple[ParseWarning, ...] = ()

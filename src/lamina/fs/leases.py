@@ -39,10 +39,16 @@ class Leases:
         self._holder = -1
         self._taker = -1  # locks of one descriptor do not exclude each other
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Nothing is held any more."""
         for descriptor in (self._holder, self._taker):
             if descriptor >= 0:
                 os.close(descriptor)
+        self._holder = self._taker = -1
+        self._held.clear()
+
+    def __del__(self) -> None:
+        self.close()
 
     def hold(self, name: str) -> None:
         """This process needs it until it ends. Where it is just taken away, this waits."""

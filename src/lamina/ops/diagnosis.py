@@ -126,12 +126,16 @@ def _memory(facts: Facts) -> str | None:
 def _disk(facts: Facts) -> str | None:
     if facts.disk_full:
         return f"the disk that holds the store is full: {facts.disk_full}"
-    for line in map(str, _NO_SPACE.findall(facts.output)):
-        if "/dev/shm" in line:
-            return "/dev/shm is full: --shm-size makes it larger"
-        for mount in facts.op.mounts:
-            if isinstance(mount, m.TmpfsMount) and mount.target in line:
-                return f"the tmpfs at {mount.target} is full: its mount may have a larger size="
+    lines = list(map(str, _NO_SPACE.findall(facts.output)))
+    if any("/dev/shm" in line for line in lines):
+        return "/dev/shm is full: --shm-size makes it larger"
+    limited = [each for each in facts.op.mounts if isinstance(each, m.TmpfsMount) and each.size]
+    for mount in limited if lines else ():
+        if any(mount.target in line for line in lines) or len(limited) == 1:
+            return (
+                f"the store's disk has room, but the tmpfs at {mount.target} holds no more than "
+                f"{mount.size} bytes: its mount may have a larger size="
+            )
     return None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from lamina.layer.entry import Kind
-from lamina.notation.suggest import nearest
 
 if TYPE_CHECKING:
     from lamina.ops.diagnosis import Facts
@@ -16,6 +16,7 @@ _MISSING: Final = 127
 _UNUSABLE: Final = 126
 _HEAD: Final = 4096
 _EXECUTABLE: Final = 0o111
+_ALIKE: Final = 0.7  # of difflib's ratio
 
 _SAID_MISSING = (
     re.compile(r'exec: "(?P<name>[^"]+)": (?:executable file not found|stat .*no such file)'),
@@ -36,9 +37,10 @@ _SAID_FORMAT = (
     re.compile(r"^exec (?P<name>\S+): exec format error"),
     re.compile(
         r"(?:^|: )(?P<name>[^\s:]+): (?:Exec format error"
-        r"|cannot execute binary file|syntax error: unexpected)",
+        r"|cannot execute binary file)",
         re.IGNORECASE,
     ),
+    re.compile(r"^(?P<name>[^\s:]+): (?:line )?[0-9]+: "),  # a shell that took it for a script
 )
 _MACHINES = {
     3: "i386",
@@ -184,11 +186,19 @@ def _missing_command(facts: Facts, name: str) -> str | None:
     }
     if not names:
         return f"the image has no {name}, and no other command in PATH ({':'.join(folders)})"
-    near = f"{name}3" if f"{name}3" in names else nearest(name, names) if len(name) > 2 else None
+    near = f"{name}3" if f"{name}3" in names else _nearest(name, names)
     what = f"the image has no {name} in PATH"
     if near:
         return f"{what}: did you mean {near}?"
     return f"{what}: install it in an earlier step, or use an image that has it"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    """Swapped letters count less than others here: `gerp` is `grep`, and not `arp`."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, sorted(names), n=1, cutoff=_ALIKE)
+    return found[0] if found else None
 
 
 def _near_file(facts: Facts, path: str) -> str | None:
@@ -196,7 +206,7 @@ def _near_file(facts: Facts, path: str) -> str | None:
     while folder != "/" and facts.tree.entry(folder) is None:
         folder, name = posixpath.split(folder)
     names = [each.decode("utf-8", "replace") for each in facts.tree.names(folder)]
-    near = nearest(name, names)
+    near = _nearest(name, names)
     missing = posixpath.join(folder, name)
     if near:
         return f"the image has no {missing}: did you mean {posixpath.join(folder, near)}?"

@@ -36,7 +36,6 @@ from lamina.layer.stack import Layer, Stack
 from lamina.notation.sizes import gibibytes
 from lamina.oci.platform import Platform
 from lamina.ops.bind import Binder
-from lamina.ops.mount_weight import weighed
 from lamina.ops.parent import parent_part
 from lamina.ops.remains import Attempt, Morgue, Remains
 from lamina.ops.secrets import Secrets
@@ -272,6 +271,8 @@ class Run(Cached):
     def _cache(
         self, mount: m.CacheMount, inputs: Sequence[Result], running: Running, held: ExitStack
     ) -> str:
+        from lamina.ops.mount_weight import weighed
+
         folder = held.enter_context(
             self.workshop.cache_mounts.use(
                 mount,

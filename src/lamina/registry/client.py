@@ -123,10 +123,23 @@ class RegistryClient:
 
     def insist(self, request: Request) -> Answer:
         """As `ask`, again after failures that may pass."""
+        return self._patiently(request, lambda answer: answer)
+
+    def insist_whole(self, request: Request, *, limit: int) -> tuple[Answer, bytes]:
+        """As `insist`, with the body, cut after `limit` + 1 bytes. It is asked for again where it
+        breaks off."""
+
+        def whole(answer: Answer) -> tuple[Answer, bytes]:
+            with answer:
+                return answer, answer.read_all(limit)
+
+        return self._patiently(request, whole)
+
+    def _patiently(self, request: Request, take: Callable[[Answer], _Result]) -> _Result:
         backoff = self.backoff()
         while True:
             try:
-                return self.ask(request)
+                return take(self.ask(request))
             except RemoteError as error:
                 if not self.has_answered(request.domain):
                     raise

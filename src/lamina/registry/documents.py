@@ -50,9 +50,10 @@ class RegistryDocuments:
 
     def _manifest(self, place: Place, reference: Reference) -> tuple[Descriptor, bytes]:
         tail = f"manifests/{reference.digest or reference.tag or 'latest'}"
-        with self._ask(place, tail, name=str(reference), accept=ACCEPT) as answer:
-            data = answer.read_all(MAX_MANIFEST)
-            media_type = answer.header("Content-Type").partition(";")[0].strip()
+        answer, data = self._ask(
+            place, tail, name=str(reference), limit=MAX_MANIFEST, accept=ACCEPT
+        )
+        media_type = answer.header("Content-Type").partition(";")[0].strip()
         if len(data) > MAX_MANIFEST:
             raise MalformedImage(f"{reference}: the manifest is larger than {MAX_MANIFEST} bytes")
         digest = digest_of(data)
@@ -83,24 +84,26 @@ class RegistryDocuments:
             return ()
 
     def _blob(self, place: Place, descriptor: Descriptor, name: str) -> bytes:
-        with self._ask(place, f"blobs/{descriptor.digest}", name=name) as answer:
-            return answer.read_all(descriptor.size)
+        tail = f"blobs/{descriptor.digest}"
+        return self._ask(place, tail, name=name, limit=descriptor.size)[1]
 
     def _tags(self, place: Place, name: str) -> list[str]:
         """Mirrors are not asked: they need not know every tag."""
         found: list[str] = []
         tail = f"tags/list?n={_PAGE}"
         for _ in range(_MAX_PAGES):
-            with self._ask(place, tail, name=name) as answer:
-                found += _tags(answer.read_all(_MAX_LIST), name)
-                tail = _next_page(answer)
+            answer, data = self._ask(place, tail, name=name, limit=_MAX_LIST)
+            found += _tags(data, name)
+            tail = _next_page(answer)
             if not tail or len(found) > _MAX_TAGS:
                 break
         return found
 
-    def _ask(self, place: Place, tail: str, *, name: str, accept: str = "*/*") -> Answer:
-        headers = {"Accept": accept}
-        return self._client.insist(Request(place=place, tail=tail, name=name, headers=headers))
+    def _ask(
+        self, place: Place, tail: str, *, name: str, limit: int, accept: str = "*/*"
+    ) -> tuple[Answer, bytes]:
+        request = Request(place=place, tail=tail, name=name, headers={"Accept": accept})
+        return self._client.insist_whole(request, limit=limit)
 
 
 def _tags(data: bytes, name: str) -> tuple[str, ...]:

@@ -18,11 +18,12 @@ PUSH = ("pull", "push")
 
 
 class Body(Protocol):
-    """Bytes to send, of a known number, which can be gone through again when a token was old."""
+    """Bytes to send, of a known number, which can be gone through again when a token was old. A
+    piece is of use until the next one is asked for."""
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __iter__(self) -> Iterator[bytes | memoryview]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,7 @@ class _Repository:
     def _head(self, tag: str) -> Descriptor | None:
         """What a tag means; None where the registry does not say it without sending it."""
         try:
-            with self._ask(f"manifests/{tag}", method="HEAD") as answer:
+            with self._client.insist(self._request(f"manifests/{tag}", method="HEAD")) as answer:
                 digest = parse_digest(answer.header("Docker-Content-Digest"))
                 return Descriptor(
                     media_type=_media_type(answer), digest=digest, size=answer.length or 0
@@ -122,10 +122,10 @@ class _Repository:
 
     def _get(self, tail: str, *, expected: Digest | None) -> Descriptor:
         """Reads a manifest or an index into the store."""
-        with self._ask(f"manifests/{tail}") as answer:
-            data = answer.read_all(MAX_MANIFEST)
-            media_type = _media_type(answer)
-            promised = answer.header("Docker-Content-Digest")
+        request = self._request(f"manifests/{tail}")
+        answer, data = self._client.insist_whole(request, limit=MAX_MANIFEST)
+        media_type = _media_type(answer)
+        promised = answer.header("Docker-Content-Digest")
         if len(data) > MAX_MANIFEST:
             raise MalformedImage(f"{self._name}: the manifest is larger than {MAX_MANIFEST} bytes")
         descriptor = _descriptor(data, media_type)
@@ -147,15 +147,13 @@ class _Repository:
                 download_blob(self._client, self._place, wanted, self._store)
         return self._store.read(wanted.digest)
 
-    def _ask(self, tail: str, *, method: str = "GET") -> Answer:
-        return self._client.insist(
-            Request(
-                place=self._place,
-                tail=tail,
-                name=self._name,
-                method=method,
-                headers={"Accept": ACCEPT},
-            )
+    def _request(self, tail: str, *, method: str = "GET") -> Request:
+        return Request(
+            place=self._place,
+            tail=tail,
+            name=self._name,
+            method=method,
+            headers={"Accept": ACCEPT},
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 from lamina.errors import UserError
@@ -52,7 +52,7 @@ class Transport:
         url: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | Iterable[bytes] | None = None,
+        body: bytes | Iterable[bytes | memoryview] | None = None,
         insecure: bool = False,
     ) -> urllib3.BaseHTTPResponse:
         """The answer, whose body is still to be read; release or close it.
@@ -69,7 +69,7 @@ class Transport:
                 method,
                 url,
                 headers=every,
-                body=body,
+                body=cast("Iterable[bytes] | None", body),  # sockets take views, too
                 redirect=False,
                 retries=False,
                 preload_content=False,

@@ -246,7 +246,8 @@ class _Upload:
 
 
 class _Bytes:
-    """A part of a blob of the store, read as it is sent. `tell` is told how far the sending got."""
+    """A part of a blob of the store, read as it is sent: every piece lies where the one before it
+    lay. `tell` is told how far the sending got."""
 
     def __init__(
         self,
@@ -265,23 +266,24 @@ class _Bytes:
     def __len__(self) -> int:
         return self._end - self._start
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
         path = self._store.path(self._descriptor.digest)
         at = self._start
         self._tell(at)
+        block = memoryview(bytearray(min(_BLOCK, len(self))))
         with self._store.open(self._descriptor.digest) as file:
             with host_errors(path):
                 file.seek(at)
             while at < self._end:
                 with host_errors(path):
-                    data = file.read(min(_BLOCK, self._end - at))
-                if not data:
+                    size = file.readinto(block[: self._end - at])
+                if not size:
                     raise HostError(
                         f"{path} ends after {at} of {self._descriptor.size} bytes",
                         hint="remove it; it will be fetched or made again",
                     )
-                yield data
-                at += len(data)
+                yield block[:size]
+                at += size
                 self._tell(at)
 
 

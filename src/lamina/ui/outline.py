@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from lamina.trace.events import Warned
 from lamina.trace.verdict import Hit, Uncacheable, Verdict, sentence
@@ -32,15 +32,16 @@ def failure_block(name: str, lines: Iterable[bytes]) -> bytes:
     return b"------\n > " + encode(name) + b":\n" + shown + b"------\n"
 
 
-def warnings_block(warnings: Iterable[Warned]) -> str:
+def warnings_block(warnings: Collection[Warned]) -> str:
     """The warnings of a build, each once; "" for none."""
     lines = list(dict.fromkeys(_warning(warning) for warning in warnings))
     if not lines:
         return ""
     count = "1 warning" if len(lines) == 1 else f"{len(lines)} warnings"
-    return f"\n {count} found:\n" + "".join(f" - {line}\n" for line in lines)
+    more = " (lamina build --check shows more)" if any(one.line for one in warnings) else ""
+    return f"\n {count} found{more}:\n" + "".join(f" - {line}\n" for line in lines)
 
 
 def _warning(warning: Warned) -> str:
-    place = f" ({warning.file}:{warning.line})" if warning.line else ""
+    place = f" (line {warning.line})" if warning.line else ""
     return escaped(warning.message) + place

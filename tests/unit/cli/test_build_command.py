@@ -183,11 +183,7 @@ def test_what_makes_no_sense_is_refused(args: list[str], said: str) -> None:
     [
         ["--builder=default"],
         ["--policy", "x"],
-        ["--check"],
-        ["--call=check"],
         ["--cgroup-parent=x"],
-        ["--resource", "memory=1g"],
-        ["-m", "1g"],
         ["--squash"],
         ["--security-opt=x"],
         ["--sbom=true"],

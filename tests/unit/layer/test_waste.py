@@ -37,12 +37,15 @@ BELOW = (folder("a"), file("a/x", 5), folder("a/b"), file("a/b/y", 7), file("z",
         ((gone("a"),), [("a/b/y", 7, "removed"), ("a/x", 5, "removed")]),
         ((gone("nothing"),), []),
         ((folder("a"), file("a/new", 1)), []),
-        ((folder("a", opaque=True), file("a/x", 1)), [("a/b/y", 7, "removed"), ("a/x", 5, "removed")]),
+        (
+            (folder("a", opaque=True), file("a/x", 1)),
+            [("a/b/y", 7, "removed"), ("a/x", 5, "removed")],
+        ),
         ((file("a", 1),), [("a/b/y", 7, "overwritten"), ("a/x", 5, "overwritten")]),
         ((folder("z"), file("z/in", 1)), [("z", 11, "overwritten")]),
         ((Entry(path=b"z", kind=Kind.SYMLINK, link=b"x"),), [("z", 11, "overwritten")]),
     ],
-)  # fmt: skip
+)
 def test_what_a_layer_hides_is_wasted(
     above: tuple[Entry, ...], wasted: list[tuple[str, int, str]]
 ) -> None:

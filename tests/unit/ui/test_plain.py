@@ -230,7 +230,9 @@ def test_warnings_stand_at_the_end_once() -> None:
     """Each warning is one line with its place."""
     warning = events.Warned(time=0, message="JSON arguments", file="Dockerfile", line=9)
     text = shown([warning, started(1), warning, ended(1)])
-    assert text.endswith("DONE 0.0s\n\n 1 warning found:\n - JSON arguments (Dockerfile:9)\n")
+    assert text.endswith(
+        "DONE 0.0s\n\n 1 warning found (lamina build --check shows more):\n - JSON arguments (line 9)\n"
+    )
 
 
 def test_names_that_are_not_utf8_are_written_as_they_are() -> None:

@@ -1,6 +1,7 @@
 """---
 name: ExposeInvalidFormat
-title: IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error in a future release
+title: IP address and host-port mapping should not be used in EXPOSE instruction. This will become
+  an error in a future release
 impact: MEDIUM
 impactDescription: the address and the port of the host have no effect
 tags: docker, syntax

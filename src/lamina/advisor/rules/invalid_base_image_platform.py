@@ -7,8 +7,8 @@ tags: docker, platforms
 skip: file
 ---
 
-An image that exists for one platform only is taken whatever the build is for. Its configuration says
-what it is for; of the accounts on Docker Hub that publish for one architecture, the name does.
+An image that exists for one platform only is taken whatever the build is for. Its configuration
+says what it is for; of the accounts on Docker Hub that publish for one architecture, the name does.
 
 **Incorrect (an image for another processor):**
 

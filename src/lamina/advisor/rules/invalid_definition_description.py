@@ -1,6 +1,8 @@
 """---
 name: InvalidDefinitionDescription
-title: Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If this is not intended to be a description comment, add an empty line or comment between the instruction and the comment.
+title: "Comment for build stage or argument should follow the format: `# <arg/stage name>
+  <description>`. If this is not intended to be a description comment, add an empty line or
+  comment between the instruction and the comment."
 impact: LOW
 impactDescription: tools that list stages and arguments show no description
 tags: docker, style
@@ -8,8 +10,8 @@ url: https://docs.docker.com/go/dockerfile/rule/invalid-definition-description/
 experimental: true
 ---
 
-`lamina build --call=outline` and `--call=targets` show the comment above an ARG or a FROM that
-starts with the name of the argument or stage. An empty comment between the two says that a comment
+A comment above a FROM or an ARG that starts with the name of the stage or argument describes it,
+and `lamina build --call=targets` shows that. An empty comment between the two says that a comment
 is none of that kind. Looked at only with `# check=experimental=InvalidDefinitionDescription`.
 
 **Incorrect (a comment that may be meant as a description):**

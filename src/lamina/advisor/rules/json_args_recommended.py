@@ -1,6 +1,7 @@
 """---
 name: JSONArgsRecommended
-title: JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals
+title: JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS
+  signals
 impact: MEDIUM
 impactDescription: the process is not told to stop, and is killed after a while
 tags: docker, runtime
@@ -41,15 +42,19 @@ from lamina.dockerfile.instructions.commands import CmdCommand, EntrypointComman
 from lamina.source import Span
 
 # Words that mean the same with and without a shell.
-_PLAIN = r"[A-Za-z0-9_./:@%+,=-]+"
+_PLAIN = r"[A-Za-z0-9_./:@%+,=-]"  # one letter: nested repeats would take forever
 _QUOTED = r"'[^']*'|\"[^\"$`\\]*\""
 _LINE = re.compile(rf"(?:(?:{_PLAIN}|{_QUOTED})+(?:[ \t]+|$))+")
 _WORD = re.compile(rf"(?:{_PLAIN}|{_QUOTED})+")
 _SHELLS_OWN = frozenset(
-    """. : alias bg break case cd command continue eval exit export fg for function getopts hash if
-    jobs local read readonly return select set shift source times trap type ulimit umask unalias
-    unset until wait while [[ let declare pushd popd shopt""".split()
-)
+    {
+        ".", ":", "[[", "alias", "bg", "break", "case", "cd", "command", "continue",
+        "declare", "eval", "exit", "export", "fg", "for", "function", "getopts", "hash",
+        "if", "jobs", "let", "local", "popd", "pushd", "read", "readonly", "return",
+        "select", "set", "shift", "shopt", "source", "times", "trap", "type", "ulimit",
+        "umask", "unalias", "unset", "until", "wait", "while"
+    }
+)  # fmt: skip
 
 
 def check(project: Project) -> Iterator[Finding]:

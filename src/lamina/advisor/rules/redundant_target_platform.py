@@ -1,6 +1,7 @@
 """---
 name: RedundantTargetPlatform
-title: Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior
+title: Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default
+  behavior
 impact: LOW
 impactDescription: the flag says what is so without it
 tags: docker, platforms

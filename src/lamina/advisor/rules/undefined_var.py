@@ -10,9 +10,9 @@ url: https://docs.docker.com/go/dockerfile/rule/undefined-var/
 A variable that nobody has set by ARG or ENV is an empty text. An ARG must stand in the stage, above
 its use; one above the first FROM is for FROM alone until the stage declares the name again.
 
-What the base image sets is known where its configuration is at hand, or where it is one of the plain
-distributions, which set PATH and nothing else. Of any other base only likely slips of the pen are
-reported.
+What the base image sets is known where its configuration is at hand, or where it is one of the
+plain distributions, which set PATH and nothing else. Of any other base only likely slips of the pen
+are reported.
 
 **Incorrect (a slip of the pen):**
 

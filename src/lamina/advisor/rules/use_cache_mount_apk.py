@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for apk
 impact: MEDIUM
 impactDescription: packages are downloaded once, not on every change of the list
@@ -19,7 +19,7 @@ RUN apk add --no-cache build-base linux-headers
 
 ```dockerfile
 FROM alpine:3.21
-RUN --mount=type=cache,target=/etc/apk/cache \\
+RUN --mount=type=cache,target=/etc/apk/cache \
     apk add --update-cache build-base linux-headers
 ```
 """

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for apt
 impact: MEDIUM-HIGH
 impactDescription: lists and packages are downloaded once, not on every change of the list
@@ -16,13 +16,13 @@ another holds its locks, so the mounts are `locked`.
 ```dockerfile
 FROM debian:bookworm-slim
 
-RUN apt-get update && apt-get install -y --no-install-recommends \\
-    build-essential \\
-    libpq-dev \\
-    libxml2-dev \\
-    libxslt1-dev \\
-    curl \\
-    ca-certificates \\
+RUN apt-get update && apt-get install -y --no-install-recommends \
+    build-essential \
+    libpq-dev \
+    libxml2-dev \
+    libxslt1-dev \
+    curl \
+    ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 ```
 
@@ -33,17 +33,17 @@ FROM debian:bookworm-slim
 
 # Images of Debian and Ubuntu delete every package once it is installed:
 # without this, the cache mounts below would stay empty.
-RUN rm -f /etc/apt/apt.conf.d/docker-clean; \\
+RUN rm -f /etc/apt/apt.conf.d/docker-clean; \
     echo 'Binary::apt::APT::Keep-Downloaded-Packages "true";' > /etc/apt/apt.conf.d/keep-cache
 
-RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \\
-    --mount=type=cache,target=/var/lib/apt,sharing=locked \\
-    apt-get update && apt-get install -y --no-install-recommends \\
-    build-essential \\
-    libpq-dev \\
-    libxml2-dev \\
-    libxslt1-dev \\
-    curl \\
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,target=/var/lib/apt,sharing=locked \
+    apt-get update && apt-get install -y --no-install-recommends \
+    build-essential \
+    libpq-dev \
+    libxml2-dev \
+    libxslt1-dev \
+    curl \
     ca-certificates
 ```
 
@@ -51,7 +51,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \\
 
 ```dockerfile
 FROM debian:bookworm-slim
-RUN set -e; apt-get update; apt-get install -y gcc; make; \\
+RUN set -e; apt-get update; apt-get install -y gcc; make; \
     apt-get purge -y --auto-remove gcc; rm -rf /var/lib/apt/lists/* /tmp/build
 ```
 
@@ -61,16 +61,17 @@ RUN set -e; apt-get update; apt-get install -y gcc; make; \\
 FROM debian:bookworm-slim
 # Images of Debian and Ubuntu delete every package once it is installed:
 # without this, the cache mounts below would stay empty.
-RUN rm -f /etc/apt/apt.conf.d/docker-clean; \\
+RUN rm -f /etc/apt/apt.conf.d/docker-clean; \
     echo 'Binary::apt::APT::Keep-Downloaded-Packages "true";' > /etc/apt/apt.conf.d/keep-cache
 
-RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \\
-    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \\
-    set -e; apt-get update; apt-get install -y gcc; make; \\
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+    set -e; apt-get update; apt-get install -y gcc; make; \
     apt-get purge -y --auto-remove gcc; rm -rf /tmp/build
 ```
 
-See also: [`apt-packages-deleted`](apt-packages-deleted.md), [`cache-mount-sharing`](cache-mount-sharing.md)
+See also: [`apt-packages-deleted`](apt-packages-deleted.md), [`cache-mount-sharing`](cache-
+mount-sharing.md)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for bun
 impact: MEDIUM
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -23,7 +23,7 @@ RUN bun install --frozen-lockfile --production
 FROM oven/bun:1
 WORKDIR /app
 COPY package.json bun.lock ./
-RUN --mount=type=cache,target=/root/.bun/install/cache \\
+RUN --mount=type=cache,target=/root/.bun/install/cache \
     bun install --frozen-lockfile --production
 ```
 """

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use cache mounts for Bundler
 impact: MEDIUM-HIGH
 impactDescription: gems are downloaded once, not on every change of the lock file
@@ -24,8 +24,8 @@ RUN bundle install
 FROM ruby:3.4
 WORKDIR /app
 COPY Gemfile Gemfile.lock ./
-RUN --mount=type=cache,target=/root/.gem \\
-    --mount=type=cache,target=/usr/local/bundle/cache \\
+RUN --mount=type=cache,target=/root/.gem \
+    --mount=type=cache,target=/usr/local/bundle/cache \
     bundle install
 ```
 """

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use cache mounts for cargo
 impact: HIGH
 impactDescription: crates are downloaded once, and only those that changed are compiled
@@ -28,9 +28,9 @@ COPY --from=build /bin/hello /bin/hello
 FROM rust:1.85 AS build
 WORKDIR /app
 COPY . .
-RUN --mount=type=cache,target=/app/target \\
-    --mount=type=cache,target=/usr/local/cargo/git/db \\
-    --mount=type=cache,target=/usr/local/cargo/registry \\
+RUN --mount=type=cache,target=/app/target \
+    --mount=type=cache,target=/usr/local/cargo/git/db \
+    --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release && cp target/release/hello /bin/hello
 
 FROM debian:bookworm-slim
@@ -55,8 +55,8 @@ COPY --from=build /app/target/release/hello /bin/hello
 FROM rust:1.85 AS build
 WORKDIR /app
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/git/db \\
-    --mount=type=cache,target=/usr/local/cargo/registry \\
+RUN --mount=type=cache,target=/usr/local/cargo/git/db \
+    --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release
 
 FROM debian:bookworm-slim

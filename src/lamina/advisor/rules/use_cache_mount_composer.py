@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for Composer
 impact: MEDIUM-HIGH
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -24,7 +24,7 @@ RUN composer install --no-dev --no-interaction && composer clear-cache
 FROM composer:2 AS vendor
 WORKDIR /app
 COPY composer.json composer.lock ./
-RUN --mount=type=cache,target=/tmp/cache \\
+RUN --mount=type=cache,target=/tmp/cache \
     composer install --no-dev --no-interaction
 ```
 """

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for conda
 impact: MEDIUM
 impactDescription: packages are downloaded once, not on every change of the environment
@@ -22,7 +22,7 @@ RUN conda env create -f environment.yml && conda clean --all --yes
 ```dockerfile
 FROM continuumio/miniconda3
 COPY environment.yml .
-RUN --mount=type=cache,target=/opt/conda/pkgs,sharing=locked \\
+RUN --mount=type=cache,target=/opt/conda/pkgs,sharing=locked \
     conda env create -f environment.yml
 ```
 """

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for dnf
 impact: MEDIUM-HIGH
 impactDescription: metadata and packages are downloaded once, not on every change of the list
@@ -20,7 +20,7 @@ RUN dnf install -y gcc make && dnf clean all
 
 ```dockerfile
 FROM rockylinux:9
-RUN --mount=type=cache,target=/var/cache/dnf,sharing=locked \\
+RUN --mount=type=cache,target=/var/cache/dnf,sharing=locked \
     dnf install --setopt=keepcache=1 -y gcc make
 ```
 

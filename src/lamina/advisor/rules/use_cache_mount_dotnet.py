@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for NuGet
 impact: MEDIUM-HIGH
 impactDescription: packages are downloaded once, not on every change of a project file
@@ -29,10 +29,10 @@ ENTRYPOINT ["dotnet", "/app/app.dll"]
 FROM mcr.microsoft.com/dotnet/sdk:8.0 AS build
 WORKDIR /src
 COPY app.csproj .
-RUN --mount=type=cache,target=/root/.nuget/packages \\
+RUN --mount=type=cache,target=/root/.nuget/packages \
     dotnet restore
 COPY . .
-RUN --mount=type=cache,target=/root/.nuget/packages \\
+RUN --mount=type=cache,target=/root/.nuget/packages \
     dotnet publish --no-restore -o /app
 
 FROM mcr.microsoft.com/dotnet/aspnet:8.0

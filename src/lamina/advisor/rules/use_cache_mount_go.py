@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use cache mounts for Go
 impact: HIGH
 impactDescription: modules are downloaded once, and only packages that changed are compiled
@@ -30,12 +30,12 @@ COPY --from=build /bin/app /app
 FROM golang:1.24 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
-RUN --mount=type=cache,target=/go/pkg/mod \\
-    --mount=type=cache,target=/root/.cache/go-build \\
+RUN --mount=type=cache,target=/go/pkg/mod \
+    --mount=type=cache,target=/root/.cache/go-build \
     go mod download
 COPY . .
-RUN --mount=type=cache,target=/go/pkg/mod \\
-    --mount=type=cache,target=/root/.cache/go-build \\
+RUN --mount=type=cache,target=/go/pkg/mod \
+    --mount=type=cache,target=/root/.cache/go-build \
     go build -o /bin/app ./cmd/app
 
 FROM gcr.io/distroless/static

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for Gradle
 impact: HIGH
 impactDescription: dependencies are downloaded once, not on every change of the source
@@ -27,7 +27,7 @@ COPY --from=build /src/build/libs/app.jar /app.jar
 FROM gradle:8-jdk21 AS build
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/root/.gradle/caches,sharing=locked \\
+RUN --mount=type=cache,target=/root/.gradle/caches,sharing=locked \
     gradle --no-daemon assemble
 
 FROM eclipse-temurin:21-jre

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for Maven
 impact: HIGH
 impactDescription: dependencies and plugins are downloaded once, not on every change of the source
@@ -27,7 +27,7 @@ COPY --from=build /src/target/app.jar /app.jar
 FROM maven:3.9-eclipse-temurin-21 AS build
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/root/.m2/repository \\
+RUN --mount=type=cache,target=/root/.m2/repository \
     mvn --batch-mode package
 
 FROM eclipse-temurin:21-jre

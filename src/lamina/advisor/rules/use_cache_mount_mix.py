@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for Hex
 impact: MEDIUM
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -24,7 +24,7 @@ RUN mix local.hex --force && mix deps.get --only prod
 FROM elixir:1.18 AS build
 WORKDIR /src
 COPY mix.exs mix.lock ./
-RUN --mount=type=cache,target=/root/.hex/packages \\
+RUN --mount=type=cache,target=/root/.hex/packages \
     mix local.hex --force && mix deps.get --only prod
 ```
 """

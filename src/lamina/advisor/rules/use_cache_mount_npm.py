@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for npm
 impact: MEDIUM-HIGH
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -24,7 +24,7 @@ RUN npm ci --omit=dev && npm cache clean --force
 FROM node:22-slim
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN --mount=type=cache,target=/root/.npm \\
+RUN --mount=type=cache,target=/root/.npm \
     npm ci --omit=dev
 ```
 """

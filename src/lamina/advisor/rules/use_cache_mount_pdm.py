@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for pdm
 impact: MEDIUM
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -23,7 +23,7 @@ RUN pdm install --check --prod --no-editable
 FROM python:3.12-slim
 WORKDIR /app
 COPY pyproject.toml pdm.lock ./
-RUN --mount=type=cache,target=/root/.cache/pdm \\
+RUN --mount=type=cache,target=/root/.cache/pdm \
     pdm install --check --prod --no-editable
 ```
 """

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for pip
 impact: MEDIUM-HIGH
 impactDescription: wheels are downloaded and built once, not on every change of the requirements
@@ -25,7 +25,7 @@ RUN pip install --no-cache-dir -r requirements.txt
 FROM python:3.12-slim
 WORKDIR /app
 COPY requirements.txt .
-RUN --mount=type=cache,target=/root/.cache/pip \\
+RUN --mount=type=cache,target=/root/.cache/pip \
     pip install -r requirements.txt
 ```
 
@@ -48,7 +48,7 @@ RUN useradd --create-home --uid 1000 --user-group app
 USER app
 WORKDIR /home/app
 COPY requirements.txt .
-RUN --mount=type=cache,target=/home/app/.cache/pip,uid=1000 \\
+RUN --mount=type=cache,target=/home/app/.cache/pip,uid=1000 \
     pip install --user -r requirements.txt
 ```
 

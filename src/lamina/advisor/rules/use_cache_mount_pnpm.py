@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for pnpm
 impact: MEDIUM-HIGH
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -28,7 +28,7 @@ ENV PNPM_HOME=/pnpm
 RUN corepack enable
 WORKDIR /app
 COPY package.json pnpm-lock.yaml ./
-RUN --mount=type=cache,target=/pnpm/store \\
+RUN --mount=type=cache,target=/pnpm/store \
     pnpm install --frozen-lockfile
 ```
 """

@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for poetry
 impact: MEDIUM-HIGH
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -26,8 +26,8 @@ FROM python:3.12-slim
 ENV POETRY_VIRTUALENVS_CREATE=false POETRY_CACHE_DIR=/tmp/poetry
 WORKDIR /app
 COPY pyproject.toml poetry.lock ./
-RUN --mount=type=cache,target=/tmp/poetry/cache \\
-    --mount=type=cache,target=/tmp/poetry/artifacts \\
+RUN --mount=type=cache,target=/tmp/poetry/cache \
+    --mount=type=cache,target=/tmp/poetry/artifacts \
     poetry install --only main --no-root
 ```
 """

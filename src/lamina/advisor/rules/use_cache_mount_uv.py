@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for uv
 impact: MEDIUM-HIGH
 impactDescription: wheels are downloaded and built once, not on every change of the lock file
@@ -26,14 +26,15 @@ FROM python:3.12-slim
 COPY --from=ghcr.io/astral-sh/uv /uv /bin/uv
 WORKDIR /app
 COPY pyproject.toml uv.lock ./
-RUN --mount=type=cache,target=/root/.cache/uv \\
+RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked
 ```
 
 The mount is another file system than the environment, so uv copies where it would have made
 hard links; `ENV UV_LINK_MODE=copy` says that this is meant.
 
-See also: [`use-cache-mount-pip`](use-cache-mount-pip.md), [`cache-mount-path`](cache-mount-path.md)
+See also: [`use-cache-mount-pip`](use-cache-mount-pip.md), [`cache-mount-path`](cache-mount-
+path.md)
 """
 
 from __future__ import annotations

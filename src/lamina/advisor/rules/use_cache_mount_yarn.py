@@ -1,4 +1,4 @@
-"""---
+r"""---
 title: Use a cache mount for yarn
 impact: MEDIUM-HIGH
 impactDescription: packages are downloaded once, not on every change of the lock file
@@ -24,7 +24,7 @@ RUN yarn install --frozen-lockfile && yarn cache clean
 FROM node:22-slim
 WORKDIR /app
 COPY package.json yarn.lock ./
-RUN --mount=type=cache,target=/usr/local/share/.cache/yarn \\
+RUN --mount=type=cache,target=/usr/local/share/.cache/yarn \
     yarn install --frozen-lockfile
 ```
 

@@ -1,6 +1,7 @@
 """---
 name: WorkdirRelativePath
-title: Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image changes
+title: Relative workdir without an absolute workdir declared within the build can have unexpected
+  results if the base image changes
 impact: MEDIUM
 impactDescription: files land elsewhere when the base image changes its directory
 tags: docker, paths

@@ -132,7 +132,7 @@ def filled(template: str, variables: Mapping[str, str | None], home: str | None)
         nonlocal missing
         found = variables.get(match[1]) if match[1] else home
         missing = missing or not found
-        return found or ""
+        return (found or "").partition(":")[0]  # GOPATH may be several
 
     path = _PARTS.sub(value, template)
     return None if missing or not path.startswith("/") else posixpath.normpath(path)

@@ -35,6 +35,12 @@ def run(session: Session, flags: Mapping[str, object]) -> int:
     values = Values(flags)
     mode = progress_mode(values, session.environ)
     request = build_request(values, session.environ, machine=os.uname().machine)
+    if values.is_set("check") or any(values.texts("call")):
+        from lamina.cli.calls import parse_call, run_call
+
+        call = parse_call(values)
+        if call.method != "build":
+            return run_call(call, request, session, mode)
     check_files(request)
     if request.on_error is not None:
         from lamina.cli.step_flags import check_on_error
@@ -86,6 +92,7 @@ def _tell(notice: ShellNotice, session: Session) -> None:
         shell=notice.shell,
         command=COMMAND,
         emptied=notice.emptied,
+        shared=notice.shared,
         color=not session.environ.get("NO_COLOR"),
     )
     Sink(session.stderr).text(text)

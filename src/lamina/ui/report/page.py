@@ -1,7 +1,8 @@
 """The report as one HTML file that opens offline.
 
-It refers to nothing outside of itself. Its size is bounded: names, reasons and output are clipped
-to a share of a budget, so that fifty steps stay below 300 KiB whatever they have printed.
+It refers to nothing outside of itself. Its size is bounded: names, reasons and output are clipped,
+and where that is not enough the page is rendered again with less of everything, so that fifty steps
+stay below 300 KiB whatever they are called and have printed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,37 @@ from lamina.ui.report.reasons import of_step, reasons
 from lamina.ui.report.scale import parts, place, tick_width, ticks
 
 TEMPLATES = os.path.join(os.path.dirname(__file__), "templates")
-_LOGS = 90_000  # bytes of output in all
-_TEXTS = 50_000  # bytes of instructions in all
+_ROOM = 290 * 1024  # bytes of a page of up to _STEPS steps; more of them have as much more
+_STEPS = 50
 _NOTICEABLE = 0.01  # of the build's time: shorter steps of the builder itself are folded away
 _LEAD = 160  # letters of the first sentence
-_MOST_FOLLOWERS = 40
-_MOST_CHANGES = 12
-_VALUE = 140  # bytes of a value in a key
-_CLAUSE = 700  # bytes of a reason
+_FAILED_LOG = 3  # times as much output as other steps
+
+
+class _Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of all output, all instructions, a reason, a path, a value in a key; and how many
+    changes of a key, files of a layer and steps of a list are shown.
+    """
+
+    logs: int
+    texts: int
+    clause: int
+    path: int
+    value: int
+    changes: int
+    files: int
+    listed: int
+
+
+_LIMITS = (
+    _Limits(
+        logs=90_000, texts=50_000, clause=700, path=160, value=140, changes=12, files=8, listed=40
+    ),
+    _Limits(
+        logs=50_000, texts=25_000, clause=350, path=100, value=80, changes=5, files=5, listed=20
+    ),
+    _Limits(logs=20_000, texts=12_000, clause=200, path=60, value=50, changes=2, files=2, listed=8),
+)
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +75,16 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def render_page(report: Report, *, command: str = "lamina") -> str:
     """The whole page. `command` is how the reader would call Lamina."""
+    room = _ROOM * max(len(report.steps), _STEPS) // _STEPS
+    page = ""
+    for limits in _LIMITS:
+        page = _render(report, command, limits)
+        if len(page.encode()) <= room:
+            break
+    return page
+
+
+def _render(report: Report, command: str, limits: _Limits) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -64,7 +98,7 @@ def render_page(report: Report, *, command: str = "lamina") -> str:
         duration=words.duration,
         amount=words.amount,
         percent=words.percent,
-        path=words.path_text,
+        path=lambda text, limit=limits.path: words.path_text(text, limit),
         pieces=_pieces,
         clip=words.clipped,
     )
@@ -78,8 +112,9 @@ def render_page(report: Report, *, command: str = "lamina") -> str:
         words=words,
         place=place,
         command=command,
+        limits=limits,
         lead=_lead(report),
-        **_sections(report),
+        **_sections(report, limits),
     )
     return page.encode("utf-8", "replace").decode()
 
@@ -96,8 +131,8 @@ def _lead(report: Report) -> str:
     return words.clipped(f"{whole[:1].upper()}{whole[1:]}", 900)
 
 
-def _sections(report: Report) -> dict[str, object]:
-    rows = _rows(report)
+def _sections(report: Report, limits: _Limits) -> dict[str, object]:
+    rows = _rows(report, limits)
     by_number = {row.step.step: row for row in rows}
     names = {row.step.step: row.name for row in rows}
     folded = [row for row in rows if row.group == "builder"]
@@ -107,7 +142,6 @@ def _sections(report: Report) -> dict[str, object]:
         "by_number": by_number,
         "ticks": ticks(report.seconds),
         "reasons": reasons(report.explanation, names, now=report.made),
-        "most_followers": _MOST_FOLLOWERS,
         "critical": [by_number[n] for n in report.critical if n in by_number],
         "waited": sum(s.seconds for row in rows for s in row.step.spans if s.kind == "wait"),
         "downloaded": sum(row.step.downloaded or 0 for row in rows),
@@ -117,11 +151,11 @@ def _sections(report: Report) -> dict[str, object]:
     }
 
 
-def _rows(report: Report) -> list[_Row]:
+def _rows(report: Report, limits: _Limits) -> list[_Row]:
     explained = {step.step: step for step in report.explanation.steps}
     names = {step.step: words.clipped(words.step_name(step), 200) for step in report.steps}
-    logs = _log_budget(report.steps)
-    share = _share(_TEXTS, len(report.steps), 300, 1500)
+    logs = _log_budget(report.steps, limits.logs)
+    share = _share(limits.texts, len(report.steps), 200, 1500)
     rows = []
     for step in report.steps:
         log, whole = "", True
@@ -139,14 +173,18 @@ def _rows(report: Report) -> list[_Row]:
                 told=words.spans_sentence(step),
                 group=_group(step, report.seconds),
                 reasons=[
-                    (words.clipped(reason.text, _CLAUSE), reason)
+                    (words.clipped(reason.text, limits.clause), reason)
                     for reason in (of_step(told, names, now=report.made) if told else ())
                 ],
                 changes=[
-                    (words.path_text(c.part), _value(c.before), _value(c.after))
-                    for c in step.changes[:_MOST_CHANGES]
+                    (
+                        words.path_text(c.part, limits.value),
+                        _value(c.before, limits.value),
+                        _value(c.after, limits.value),
+                    )
+                    for c in step.changes[: limits.changes]
                 ],
-                more_changes=max(len(step.changes) - _MOST_CHANGES, 0) + step.left_out,
+                more_changes=max(len(step.changes) - limits.changes, 0) + step.left_out,
                 log=log,
                 log_whole=whole,
             )
@@ -162,23 +200,23 @@ def _group(step: ReportedStep, seconds: float) -> str:
     return "cached" if step.outcome == "cached" else "ran"
 
 
-def _log_budget(steps: Sequence[ReportedStep]) -> dict[int, int]:
+def _log_budget(steps: Sequence[ReportedStep], whole: int) -> dict[int, int]:
     """Bytes of output by step; a failed one may have more."""
     logged = [step for step in steps if step.log is not None]
-    share = _share(_LOGS, len(logged), 400, 4000)
-    return {step.step: 12_000 if step.error else share for step in logged}
+    share = _share(whole, len(logged), 300, 4000)
+    return {step.step: share * _FAILED_LOG if step.error else share for step in logged}
 
 
 def _share(whole: int, count: int, least: int, most: int) -> int:
     return max(least, min(most, whole // max(count, 1)))
 
 
-def _value(text: str | None) -> str:
+def _value(text: str | None, limit: int) -> str:
     if text is None:
         return "—"
     if text.startswith("sha256:"):
         return text[: len("sha256:") + words.SHORT]
-    return words.clipped(text, _VALUE) or '""'
+    return words.clipped(text, limit) or '""'
 
 
 def _shares(image: ReportedImage) -> list[tuple[ReportedLayer, float, float]]:

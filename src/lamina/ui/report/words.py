@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import time
+from bisect import bisect_right
 
 from lamina.trace.report import Report, ReportedStep
 from lamina.trace.timeline import Outcome, Span
@@ -69,16 +70,12 @@ def iso(seconds: float) -> str:
 
 def clipped(text: str, limit: int) -> str:
     """The text without control characters, and no longer than `limit` bytes of HTML."""
-    text = escaped(text)
+    text = escaped(text[: limit + 1])
     if weight(text) <= limit:
         return text
-    kept, used = [], weight(ELLIPSIS)
-    for letter in text:
-        used += weight(letter)
-        if used > limit:
-            break
-        kept.append(letter)
-    return "".join(kept).rstrip() + ELLIPSIS
+    room = limit - weight(ELLIPSIS)
+    fits = bisect_right(range(len(text) + 1), room, key=lambda count: weight(text[:count])) - 1
+    return text[: max(fits, 0)].rstrip() + ELLIPSIS
 
 
 def path_text(path: str, limit: int = 160) -> str:
