@@ -315,7 +315,7 @@ def summarize(lamina: str, inputs: Inputs, metadata: str, environ: Mapping[str, 
     if not path or environ.get("DOCKER_BUILD_SUMMARY", "true").lower() in ("false", "0", "no"):
         return
     report = subprocess.run(
-        [lamina, "report", "--format", "md"],
+        [lamina, "report", "--format", "md", "--output", "-"],
         env=dict(environ),
         capture_output=True,
         text=True,

@@ -50,6 +50,6 @@ def texts(sources: Sources, folder: Path) -> dict[str, str]:
     """The texts of a project by their names in the example."""
     found = {}
     for source in sources.all():
-        name = str(Path(source.name).resolve().relative_to(folder.resolve()))
+        name = str((folder / source.name).resolve().relative_to(folder.resolve()))
         found[{"Dockerfile": "dockerfile", ".dockerignore": IGNORE}.get(name, name)] = source.text
     return found

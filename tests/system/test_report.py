@@ -243,3 +243,17 @@ def test_a_record_from_elsewhere(lamina: Lamina, context: Path, tmp_path: Path) 
     page = other.run("report", build, "--format=html").must_succeed().stdout
     assert "it was built on another machine" in page
     assert "never built here" in page
+
+
+def test_it_opens_in_the_browser(lamina: Lamina, context: Path, tmp_path: Path) -> None:
+    """Without a name the page lies beside the build's record."""
+    lamina.build(context).must_succeed()
+    opened = tmp_path / "opened"
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    script.chmod(0o755)
+    asking = Lamina(store=lamina.store, environment={"BROWSER": f"{script} %s"})
+    asking.run("report", "--open").must_succeed()
+    shown = opened.read_text().strip()
+    assert shown.startswith(f"file://{lamina.store}/history/")
+    assert Path(shown.removeprefix("file://")).read_text().startswith("<!doctype html>")

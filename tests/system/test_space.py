@@ -17,13 +17,14 @@ import pytest
 from tests.support.commands import program, run
 from tests.support.images import read_image
 from tests.support.lamina import Lamina
+from tests.support.users import OrdinaryUser
 
 pytestmark = pytest.mark.root
 
 MEGABYTE = 1000 * 1000
 STEP = 3 * 1024 * 1024  # bytes that the RUN of `context` writes
 SLACK = 300_000  # bytes: the step's own records, index and log
-MAX = 20 * MEGABYTE
+MAX = 13 * MEGABYTE
 DOCKERFILE = """\
 FROM busybox
 COPY stamp /stamp
@@ -73,7 +74,7 @@ def test_max_size_holds_while_everything_is_evicted_twenty_times(
 ) -> None:
     """Use never passes it by more than the step being written, and what went is made again right.
 
-    The base image cannot go while it is in use, so four stamps fit beside it.
+    The base image cannot go while it is in use, so two stamps fit beside it.
     """
     free, bounded = (
         lamina,
@@ -85,7 +86,7 @@ def test_max_size_holds_while_everything_is_evicted_twenty_times(
     )
     reference = content(free, context, "1", tmp_path / "free.tar")
     evictions, highest = 0, 0
-    for number in range(28):
+    for number in range(24):
         before = layers_in(bounded.store) if bounded.store.exists() else 0
         build(bounded, context, str(number), "--tag=app")
         highest = max(highest, disk_use(bounded.store))
@@ -118,7 +119,7 @@ def test_a_dry_run_says_what_goes_then_and_removes_nothing(lamina: Lamina, conte
     told = json.loads(lamina.run("cache", "prune", "--dry-run", *limits).must_succeed().stdout)
     assert disk_use(lamina.store) == before
     done = json.loads(lamina.run("cache", "prune", *limits).must_succeed().stdout)
-    assert [each["id"] for each in done["going"]] == [each["id"] for each in told["going"]]
+    assert {each["id"] for each in done["going"]} == {each["id"] for each in told["going"]}
     assert {each["why"] for each in done["going"]} == {"nothing refers to it", "to make room"}
     assert disk_use(lamina.store) < before - STEP
 
@@ -193,6 +194,32 @@ def test_a_limit_that_cannot_be_kept_is_told_and_the_build_goes_on(
     assert said.count("max-size is 1.0MB") == 1
 
 
+def test_an_ordinary_user_has_the_same(user: OrdinaryUser, busybox_image: Path) -> None:
+    """In a user namespace, where files belong to ids that are not the user's own."""
+    context, base, store = (user.home / f"space-{name}" for name in ("context", "base", "store"))
+    context.mkdir()
+    shutil.copytree(busybox_image, base)
+    (context / "stamp").write_text("1\n")
+    own = (
+        "RUN --mount=type=cache,id=npm,target=/c echo >/c/x && touch /own && chown 3:3 /own /c/x\n"
+    )
+    (context / "Dockerfile").write_text(DOCKERFILE + own)
+    user.own(context)
+    user.own(base)
+    plain = Lamina(store=store, bases={"busybox": base})
+
+    def lamina(command: list[str]) -> str:
+        words = [*user.lamina(), *command[1:]]
+        return run(words, env=user.env(), cwd=user.home).must_succeed().stdout
+
+    lamina(plain.build_command(context, "--tag=app"))
+    assert json.loads(lamina(plain.command("cache", "du", "--json")))["total"] == disk_use(store)
+    lamina(plain.command("mounts", "cp", "npm:/x", user.home / "space-x"))
+    lamina(plain.command("mounts", "rm", "npm"))
+    lamina(plain.command("cache", "prune", "--all"))
+    assert layers_in(store) == 0
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of sixteen megabytes."""
@@ -243,7 +270,7 @@ def test_builders_and_pruners_at_the_same_time(
     def work(builder: int) -> None:
         folder = tmp_path / f"context{builder}"
         shutil.copytree(context, folder)
-        for number in range(5):
+        for number in range(3):
             stamp = f"{builder}-{number}"
             out = tmp_path / f"{builder}.tar"
             build(shared, folder, stamp, f"--output=type=oci,dest={out}")

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from lamina.advisor.editing import line_end
 from lamina.advisor.finding import Edit
@@ -42,25 +43,48 @@ _VOLATILE = re.compile(
     r"|(?:.*_)?(?:TIMESTAMP|BUILDTIME|CREATED)",
     re.IGNORECASE,
 )
-_RELEASE = re.compile(r"(?:(?:APP|IMAGE|PROJECT|PACKAGE|SERVICE)_)?(?:VERSION|RELEASE)", re.IGNORECASE)
+_RELEASE = re.compile(
+    r"(?:(?:APP|IMAGE|PROJECT|PACKAGE|SERVICE)_)?(?:VERSION|RELEASE)", re.IGNORECASE
+)
 _WORK = CopyCommand | AddCommand | RunCommand | WorkdirCommand
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """A volatile argument, what is made of it, and the RUNs that it makes run again for nothing.
+    """Volatile arguments, what is made of them, and the RUNs that they make run again for nothing.
 
-    `members` are the ARG itself and the ENVs and LABELs, in their order. `below` is the last
-    instruction that does not want it: the group can stand behind it.
+    `members` are the ARGs themselves and the ENVs and LABELs, in their order. `below` is the last
+    instruction that does not want them: the group can stand behind it.
     """
 
-    name: str
+    names: tuple[str, ...]
     members: tuple[Place, ...]
     costly: tuple[Place, ...]
     below: Place
 
 
 def volatile_groups(project: Project) -> Iterator[Group]:
-    """Every volatile argument that stands above work that has nothing to do with it."""
+    """Every volatile argument that stands above work that has nothing to do with it; those that
+    can go to one place go together.
+    """
+    joined: dict[int, Group] = {}
+    for group in _groups(project):
+        at = group.below.command.span.start
+        joined[at] = _joined(joined[at], group) if at in joined else group
+    yield from joined.values()
+
+
+def _joined(one: Group, other: Group) -> Group:
+    members = {place.index: place for place in (*one.members, *other.members)}
+    costly = {place.index: place for place in (*one.costly, *other.costly)}
+    return replace(
+        one,
+        names=(*one.names, *other.names),
+        members=tuple(members[index] for index in sorted(members)),
+        costly=tuple(costly[index] for index in sorted(costly)),
+    )
+
+
+def _groups(project: Project) -> Iterator[Group]:
     places = walk(project)
     for number, place in enumerate(places):
         command = place.command
@@ -82,7 +106,9 @@ def is_volatile(name: str, *, default: str | None) -> bool:
 
 def mentions(text: str, names: Sequence[str]) -> bool:
     """Whether one of the names stands in a text."""
-    return any(re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", text) for name in names)
+    return any(
+        re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", text) for name in names
+    )
 
 
 def asks_for_nothing(place: Place, *, installs: bool) -> bool:
@@ -147,7 +173,7 @@ def _group(name: str, place: Place, below: Sequence[Place]) -> Group | None:
     if not costly or last is None:
         return None
     above = tuple(m for m in members if m.index < last.index)
-    return Group(name=name, members=above, costly=tuple(costly), below=last)
+    return Group(names=(name,), members=above, costly=tuple(costly), below=last)
 
 
 def _made_of(command: EnvCommand | LabelCommand, names: Sequence[str]) -> list[str] | None:

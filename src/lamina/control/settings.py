@@ -26,11 +26,19 @@ from lamina.cache.eviction import Limits
 from lamina.errors import UsageError
 from lamina.notation.sizes import parse_size
 from lamina.notation.suggest import nearest
+from lamina.source import Span
 
 VARIABLE: Final = "LAMINA_MAX_SIZE"
 DAY: Final = 86400.0
 _SYSTEM: Final = "/etc/lamina/config.toml"
 _LARGEST: Final = 1 << 20
+
+
+class WrongSettings(UsageError):
+    """A setting, or a flag of the same meaning, is wrong."""
+
+    def place(self, span: Span | None) -> None:
+        """It stands in no Dockerfile."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Raises UsageError for a file that cannot be read, or does not say what settings may say."""
+    """Raises WrongSettings for a file that cannot be read, or does not say what it may."""
     path = _find(environ)
     settings = parse_settings(_read(path), path) if path else Settings()
     text = environ.get(VARIABLE, "").strip()
@@ -60,13 +68,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def parse_settings(data: bytes, path: str) -> Settings:
-    """The content of the file at `path` to settings. Raises UsageError."""
+    """The content of the file at `path` to settings. Raises WrongSettings."""
     import tomllib
 
     try:
         document = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}", hint="it is written in TOML") from None
+        raise WrongSettings(f"{path}: {error}", hint="it is written in TOML") from None
     _check_names(document, ("cache", "mounts"), path)
     mounts = _table(document.get("mounts", {}), f"{path}: mounts")
     return Settings(
@@ -78,21 +86,21 @@ def parse_settings(data: bytes, path: str) -> Settings:
 
 
 def size_of(text: str, name: str) -> int:
-    """`20GB` to bytes, for the value that is called `name`. Raises UsageError."""
+    """`20GB` to bytes, for the value that is called `name`. Raises WrongSettings."""
     try:
         return parse_size(text)
     except ValueError as error:
-        raise UsageError(f"{name}: {error}", hint="a number with a unit: 20GB") from None
+        raise WrongSettings(f"{name}: {error}", hint="a number with a unit: 20GB") from None
 
 
 def seconds_of(days: object, name: str) -> float:
-    """Days to seconds, for the value that is called `name`. Raises UsageError."""
+    """Days to seconds, for the value that is called `name`. Raises WrongSettings."""
     try:
         number = float(days) if isinstance(days, int | float | str) else -1.0
     except ValueError:
         number = -1.0
     if isinstance(days, bool) or not 0 <= number < 1e6:
-        raise UsageError(f"{name}: {days!r} is not a number of days", hint="for example 14")
+        raise WrongSettings(f"{name}: {days!r} is not a number of days", hint="for example 14")
     return number * DAY
 
 
@@ -101,7 +109,7 @@ def _limits(value: object, where: str) -> Limits:
     _check_names(table, ("max-size", "keep-days"), where)
     size, days = table.get("max-size"), table.get("keep-days")
     if size is not None and not isinstance(size, str | int):
-        raise UsageError(f"{where} max-size: {size!r} is no size", hint='max-size = "20GB"')
+        raise WrongSettings(f"{where} max-size: {size!r} is no size", hint='max-size = "20GB"')
     return Limits(
         max_size=None if size is None else size_of(str(size), f"{where} max-size"),
         keep_seconds=None if days is None else seconds_of(days, f"{where} keep-days"),
@@ -110,7 +118,7 @@ def _limits(value: object, where: str) -> Limits:
 
 def _table(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"{where} is not a table")
+        raise WrongSettings(f"{where} is not a table")
     return value
 
 
@@ -119,7 +127,7 @@ def _check_names(table: Mapping[str, object], known: tuple[str, ...], where: str
         if name not in known:
             near = nearest(name, known)
             hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
-            raise UsageError(f"{where}: there is no setting {name!r}", hint=hint)
+            raise WrongSettings(f"{where}: there is no setting {name!r}", hint=hint)
 
 
 def _find(environ: Mapping[str, str]) -> str | None:
@@ -138,7 +146,7 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             data = file.read(_LARGEST + 1)
     except OSError as error:
-        raise UsageError(f"the settings {path} cannot be read: {error.strerror}") from None
+        raise WrongSettings(f"the settings {path} cannot be read: {error.strerror}") from None
     if len(data) > _LARGEST:
-        raise UsageError(f"the settings {path} are larger than a megabyte")
+        raise WrongSettings(f"the settings {path} are larger than a megabyte")
     return data

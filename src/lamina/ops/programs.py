@@ -96,9 +96,8 @@ def not_found(facts: Facts) -> str | None:
             continue
         entry = facts.tree.entry(path)
         if entry is None:
-            if found := _near_file(facts, path):
-                return found
-        elif found := _needs(facts, path):
+            return _no_shell(facts) if _is_shell(facts, name) else _near_file(facts, path)
+        if found := _needs(facts, path):
             return found
     return None
 
@@ -201,7 +200,18 @@ def _nearest(name: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _near_file(facts: Facts, path: str) -> str | None:
+def _is_shell(facts: Facts, name: str) -> bool:
+    return name == facts.op.args[0] and facts.op.args[1:2] == ("-c",)
+
+
+def _no_shell(facts: Facts) -> str:
+    return (
+        f"the image has no {facts.op.args[0]}: set another with SHELL, or write the command "
+        'without a shell, RUN ["program", "argument"]'
+    )
+
+
+def _near_file(facts: Facts, path: str) -> str:
     folder, name = posixpath.split(path)
     while folder != "/" and facts.tree.entry(folder) is None:
         folder, name = posixpath.split(folder)

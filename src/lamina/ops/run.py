@@ -47,11 +47,6 @@ if TYPE_CHECKING:
     from lamina.ops.agents import Agents
 
 _STRICTEST = (m.Sharing.LOCKED, m.Sharing.PRIVATE, m.Sharing.SHARED)
-_MISSING = "no such file or directory"
-_NO_SHELL = (
-    "the image has no {shell}: set another with SHELL, or write the command without a shell, "
-    'RUN ["program", "argument"]'
-)
 
 
 class Seed(Protocol):
@@ -179,15 +174,7 @@ class Run(Cached):
                 attempt.keep(data)
                 running.step.output(stream, data)
 
-            try:
-                status = self.workshop.executor().run(
-                    spec, output=output, cancelled=running.cancelled
-                )
-            except UserError as error:
-                shell = self.op.args[1:2] == ("-c",)
-                if shell and error.hint is None and _MISSING in error.message:
-                    error.hint = _NO_SHELL.format(shell=self.op.args[0])
-                raise
+            status = self.workshop.executor().run(spec, output=output, cancelled=running.cancelled)
         attempt.status = status
         if not status.code:
             return

@@ -51,7 +51,7 @@ def check(project: Project) -> Iterator[Finding]:
     for step in project.evaluation.steps:
         knows_all = step.known or _PLAIN.fullmatch(step.base) is not None
         for one in step.unknown:
-            if knows_all or one.meant is not None:
+            if knows_all or one.meant not in (None, "PATH"):  # as GOPATH is no slip for that
                 hint = f" (did you mean ${one.meant}?)" if one.meant is not None else ""
                 yield Finding(
                     rule="UndefinedVar",

@@ -84,14 +84,14 @@ from collections.abc import Iterator
 
 from lamina.advisor.finding import Finding, Fix
 from lamina.advisor.project import Project
-from lamina.advisor.volatile import joined_groups, moved
+from lamina.advisor.volatile import volatile_groups, moved
 
 RULE = "volatile-argument-above-work"
 
 
 def check(project: Project) -> Iterator[Finding]:
     """Volatile arguments above work that has nothing to do with them."""
-    for group in joined_groups(project):
+    for group in volatile_groups(project):
         lines = ", ".join(str(place.command.span.line) for place in group.costly[:3])
         what = "line" if len(group.costly) == 1 else "lines"
         names = " and ".join(group.names)

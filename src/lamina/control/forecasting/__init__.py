@@ -1,0 +1,1 @@
+"""What a cache would have done over the history of a repository."""
