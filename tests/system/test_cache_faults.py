@@ -297,7 +297,7 @@ def test_a_full_disk_here(world: World) -> None:
         outcome = world.build(f"--cache-from={ref}", store=disk / "store").must_fail()
         assert "a cached result cannot be used" in outcome.said
         assert "No space left on device" in outcome.said
-        assert re.search(rf"^hint: .*full.*{disk}", outcome.stderr, re.MULTILINE | re.DOTALL)
+        assert str(disk) in outcome.stderr
         blobs = disk / "store" / "images" / "blobs" / "sha256"
         assert all(path.stat().st_size < NOISE for path in blobs.iterdir())
         assert list((disk / "store" / "images" / "ingest").iterdir()) == []

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.commands import program, run
 from tests.support.lamina import Lamina
+from tests.support.registry import Registry
 
 pytestmark = pytest.mark.root
 
@@ -146,3 +147,86 @@ def test_the_index_is_asked_as_often_however_many_files_there_are(
             path.unlink()
     build()
     assert build().selects == many
+
+
+class Remote:
+    """A cache of some steps in a registry, machines that use it, and the requests of each build."""
+
+    def __init__(self, registry: Registry, folder: Path, base: Path, *, layers: int) -> None:
+        self.registry = registry
+        self.ref = registry.repository(f"counts-{layers}-{folder.name.lower()}")
+        self.layers = layers
+        self._folder = folder
+        self._base = base
+        self._machines = 0
+        self._context = folder / "steps"
+        self._context.mkdir()
+        steps = "".join(f"RUN echo {number} > /file{number}\n" for number in range(layers))
+        (self._context / "Dockerfile").write_text(f"FROM busybox\n{steps}")
+
+    def machine(self) -> Lamina:
+        self._machines += 1
+        return Lamina(
+            store=self._folder / f"machine-{self._machines}", bases={"busybox": self._base}
+        )
+
+    def build(self, machine: Lamina, *options: str) -> collections.Counter[str]:
+        """The requests, as `METHOD kind`."""
+        before = len(self.registry.requests())
+        machine.build(self._context, *options).must_succeed()
+        return collections.Counter(
+            f"{request.split()[0]} {kind}"
+            for request in self.registry.requests()[before:]
+            for kind in ("uploads", "blobs", "manifests", "tags")
+            if f"/{kind}/" in request and not (kind == "blobs" and "/uploads/" in request)
+        )
+
+
+@pytest.fixture(params=[2, 12])
+def remote(
+    request: pytest.FixtureRequest, registry: Registry, tmp_path: Path, busybox_image: Path
+) -> Remote:
+    return Remote(registry, tmp_path, busybox_image, layers=request.param)
+
+
+def test_an_empty_machine_asks_for_a_manifest_and_a_blob(remote: Remote) -> None:
+    """However many steps the cache knows: two requests tell that all of them are cached."""
+    target = f"--cache-to=type=registry,ref={remote.ref}:cache,mode=max"
+    remote.build(remote.machine(), target)
+    asked = remote.build(remote.machine(), f"--cache-from={remote.ref}:cache")
+    assert asked == {"GET manifests": 1, "GET blobs": 1}
+
+
+def test_a_new_cache_asks_three_times_a_blob(remote: Remote) -> None:
+    """Is it there, where should it go, here it is; and one document with its manifest."""
+    target = f"--cache-to=type=registry,ref={remote.ref}:cache,mode=max"
+    asked = remote.build(remote.machine(), target)
+    blobs = remote.layers + 1
+    assert asked == {
+        "GET manifests": 1,
+        "HEAD blobs": blobs,
+        "POST uploads": blobs,
+        "PUT uploads": blobs,
+        "PUT manifests": 1,
+    }
+
+
+@pytest.mark.parametrize("layout", ["single", "records"])
+def test_an_unchanged_cache_costs_three_requests(remote: Remote, layout: str) -> None:
+    """At most, for what is read and for what is written; no blob is asked for by its name."""
+    flag = f"type=registry,ref={remote.ref}:cache,layout={layout}"
+    machine = remote.machine()
+    remote.build(machine, f"--cache-to={flag},mode=max")
+    asked = remote.build(machine, f"--cache-to={flag},mode=max")
+    assert asked.total() <= 3
+    assert not [each for each in asked if not each.startswith("GET ")]
+
+
+def test_an_unchanged_image_costs_a_question_a_blob(remote: Remote) -> None:
+    """A second push sends nothing but the manifest."""
+    push = ("--push", f"--tag={remote.ref}:1")
+    machine = remote.machine()
+    remote.build(machine, *push)
+    asked = remote.build(machine, *push)
+    base = 2  # layers of busybox
+    assert asked == {"HEAD blobs": remote.layers + base + 1, "PUT manifests": 1}

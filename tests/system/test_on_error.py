@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
 import signal
 import stat
 import time
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Outcome
-from tests.support.lamina import Lamina
+from tests.support.commands import Outcome, run
+from tests.support.lamina import COMMAND, Lamina
 from tests.support.users import OrdinaryUser
 
 pytestmark = pytest.mark.root
@@ -93,13 +94,13 @@ HINTED = [
         name="another architecture",
         dockerfile=F + "COPY --chmod=755 tool /\nRUN /tool\n",
         files={"tool": FOREIGN},
-        says="/tool is a program for s390x, and this machine is",
+        says="/tool is made for another processor, s390x: this machine is",
     ),
     Hinted(
         name="another architecture without a shell",
         dockerfile=F + 'COPY --chmod=755 tool /\nRUN ["/tool"]\n',
         files={"tool": FOREIGN},
-        says="/tool is a program for s390x, and this machine is",
+        says="/tool is made for another processor, s390x: this machine is",
     ),
     Hinted(
         name="a missing loader",
@@ -247,15 +248,13 @@ def test_limits_that_are_none(lamina: Lamina, tmp_path: Path, flag: str, says: s
     assert says in outcome.stderr
 
 
-def test_an_ordinary_user_who_may_not_limit(user: OrdinaryUser, busybox_image: Path) -> None:
+def test_an_ordinary_user_who_may_not_limit(user: OrdinaryUser) -> None:
     """The refusal is one sentence, before anything is built."""
-    context = user.home / "limited"
-    user.run("mkdir", context).must_succeed()
-    (context / "Dockerfile").write_text("FROM scratch\n")
+    context = write(user.home / "limited", "FROM scratch\n")
     lamina = Lamina(store=user.home / "store-limited", wrapper=user.lamina())
-    command = [*user.lamina(), "--root", str(lamina.store), "build", "-m1g", str(context)]
-    outcome = user.run(*command[len(user.enter()) :])
-    if outcome.code:  # a machine whose systemd hands the controllers on lets them
+    command = own(lamina.build_command(context, "-m1g"))
+    outcome = run(command, cwd=user.home, env=user.env())
+    if outcome.code:  # below systemd, which hands the controllers on, they may
         assert "memory of steps cannot be limited here" in outcome.stderr
         assert "Traceback" not in outcome.stderr
 
@@ -304,26 +303,28 @@ def test_nothing_is_exported_where_nothing_fails(lamina: Lamina, tmp_path: Path)
     assert not (tmp_path / "none").exists()
 
 
-def test_export_as_an_ordinary_user(user: OrdinaryUser, busybox_image: Path) -> None:
-    """The files belong to the user, whoever made them in the step."""
-    copy = user.home / "busybox"
-    if not copy.exists():
-        import shutil
-
-        shutil.copytree(busybox_image, copy)
-    context = write(user.home / "context-export", F + "USER app\nRUN echo x >/tmp/made; exit 4\n")
-    os.chmod(user.home, 0o755)
-    owner = user.home.stat()
+def test_as_an_ordinary_user(user: OrdinaryUser, busybox_image: Path) -> None:
+    """Exported files belong to the user, whoever made them in the step; a shell opens, too."""
+    layout = user.home / "busybox-on-error"
+    shutil.copytree(busybox_image, layout)
+    lamina = Lamina(store=user.home / "store-on-error", bases={"busybox": layout}, wrapper=(*user.lamina(),))
+    context = write(user.home / "context-on-error", F + "USER app\nRUN echo x >/tmp/made; exit 4\n")
     dest = user.home / "exported"
-    words = (
-        *user.lamina(),
-        *("--root", str(user.home / "store-export"), "build"),
-        *(f"--build-context=busybox=oci-layout://{copy}", f"--on-error=export={dest}"),
-        str(context),
-    )
-    outcome = user.run(*words[len(user.enter()) :])
+    words = own(lamina.build_command(context, f"--on-error=export={dest}"))
+    outcome = run(words, cwd=user.home, env=user.env())
     assert outcome.code == STEP, outcome.said
-    assert (dest / "tmp/made").stat().st_uid == owner.st_uid
+    assert (dest / "tmp/made").stat().st_uid == user.home.stat().st_uid
+    terminal = Terminal(own(lamina.build_command(context, "--on-error=shell")))
+    terminal.wait_for(b"$ ")
+    terminal.type("echo $(cat /tmp/made)-$(id -un)\n")
+    terminal.wait_for(b"x-app")
+    terminal.type("exit\n")
+    assert terminal.end() == STEP, terminal.seen
+
+
+def own(command: list[str]) -> list[str]:
+    """The words of `Lamina` with the wrapper alone in place of this process's own command."""
+    return [word for word in command if word != str(COMMAND)]
 
 
 def test_keep(lamina: Lamina, tmp_path: Path) -> None:

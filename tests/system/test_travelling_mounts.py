@@ -212,7 +212,7 @@ def test_a_kill_while_a_mount_is_restored_leaves_nothing_half(machines: Machines
     seen = machines.build(there, look).must_succeed()
     assert "there are 500 files" in seen.said
     left = {path.name for path in there.store.glob("mounts/*/0/*")}
-    assert left <= {"data", "lock", "making", "reading", "stamps", "stamps.lock", "users"}
+    assert left <= {"data", "lock", "making", "reading", "stamps", "stamps.lock", "used", "users"}
 
 
 def test_an_ordinary_user_takes_mounts_along(machines: Machines, user: OrdinaryUser) -> None:

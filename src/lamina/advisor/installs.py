@@ -204,7 +204,7 @@ def _go(call: Call, step: Step) -> Install | None:
 
 def _maven(call: Call, step: Step) -> Install | None:
     goals = call.arguments(("-s", "--settings", "-T", "--threads"))
-    known = call.has(_ELSEWHERE + ("-pl", "-s", "--settings")) is None
+    known = call.has((*_ELSEWHERE, "-pl", "-s", "--settings")) is None
     fetching = bool(goals) and all(re.match(r".*dependency(?:-plugin(?::.*)?)?:", g) for g in goals)
     return _install("maven", call, step) if known and fetching else None
 

@@ -17,7 +17,7 @@ from lamina.context.survey import Kept, Survey, Use
 from lamina.dockerfile.instructions.commands import RunCommand
 from lamina.layer.entry import Kind
 
-_SECRET = "may hold a secret"  # noqa: S105 - what a list of reasons says
+_SECRET = "may hold a secret"
 _MOST_LOOKED_AT = 64 << 10
 _WANTS_HISTORY = re.compile(
     r"\bgit\s+(?:-[cC]\s+\S+\s+)*(?!clone|config|init|lfs|--version)[a-z]|-buildvcs"

@@ -323,9 +323,9 @@ class _Listing:
     def _below(self, folder: str, patterns: tuple[str, ...]) -> Iterator[str]:
         for path in self._files:
             rest = path[len(folder) :]
-            if path.startswith(folder) and "/" in rest and _matches(path, patterns):
-                if _FOREIGN.isdisjoint(rest.split("/")[:-1]):
-                    yield path
+            own = path.startswith(folder) and "/" in rest and _matches(path, patterns)
+            if own and _FOREIGN.isdisjoint(rest.split("/")[:-1]):
+                yield path
 
     def folders(self, folder: str, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(

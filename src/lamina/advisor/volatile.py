@@ -28,6 +28,7 @@ from lamina.dockerfile.instructions.commands import (
     Command,
     CopyCommand,
     EnvCommand,
+    KeyValue,
     LabelCommand,
     OnbuildCommand,
     RunCommand,
@@ -181,10 +182,13 @@ def _made_of(command: EnvCommand | LabelCommand, names: Sequence[str]) -> list[s
     others besides.
     """
     pairs = command.env if isinstance(command, EnvCommand) else command.labels
-    if not all(mentions(pair.value, names) for pair in pairs):
-        if isinstance(command, EnvCommand):
-            return None
-    return [pair.key for pair in pairs] if isinstance(command, EnvCommand) else []
+    if isinstance(command, LabelCommand):
+        return []
+    return [pair.key for pair in pairs] if _only(pairs, names) else None
+
+
+def _only(pairs: Sequence[KeyValue], names: Sequence[str]) -> bool:
+    return all(mentions(pair.value, names) for pair in pairs)
 
 
 def _keys(command: Command) -> tuple[str, ...]:

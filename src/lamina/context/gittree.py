@@ -2,9 +2,9 @@
 
     100644 → 0644   100755 → 0755   120000 → symlink   040000 → 0755   160000 → a submodule
 
-Modes are those that a checkout with the umask 022 gives; everything belongs to 0:0, as in a context.
-What a submodule holds is not in the repository: it stands for a folder with one file, which changes
-with the commit that it names.
+Modes are those that a checkout with the umask 022 gives; everything belongs to 0:0, as in a
+context. What a submodule holds is not in the repository: it stands for a folder with one file,
+which changes with the commit that it names.
 
 Commits share most of their trees. A listing depends on the ignore file, the folder's path and its
 tree's id alone, and so does all that is below it: both are kept in `GitListings` for all commits.

@@ -207,13 +207,14 @@ def _workflows(directory: str) -> Iterator[str]:
 
 
 def _repository(directory: str) -> str | None:
+    """The repository that a folder belongs to, as a path of the same kind as the folder's."""
     here = os.path.abspath(directory)
     while not os.path.exists(os.path.join(here, ".git")):
         parent = os.path.dirname(here)
         if parent == here:
             return None
         here = parent
-    return os.path.relpath(here)
+    return here if os.path.isabs(directory) else os.path.relpath(here)
 
 
 def _read(path: str) -> SourceFile:

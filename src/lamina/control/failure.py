@@ -67,13 +67,17 @@ Opening = Callable[[ShellNotice], None]
 @contextlib.contextmanager
 def attending(build: BuildSession, on_error: OnError, opening: Opening) -> Iterator[None]:
     """Looks after a step that fails in the block, as `on_error` says. For the main thread alone."""
+    morgue = build.morgue
+    assert morgue is not None
     try:
         yield
     except LaminaError as error:
-        remains = build.morgue.of(error) if build.morgue is not None else None
+        remains = morgue.of(error)
         if remains is not None:
             _attend(build, on_error, remains, opening)
         raise
+    finally:
+        morgue.close()
 
 
 def _attend(build: BuildSession, on_error: OnError, remains: Remains, opening: Opening) -> None:

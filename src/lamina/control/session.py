@@ -153,8 +153,6 @@ class BuildSession(msgspec.Struct):
             try:
                 yield build
             finally:
-                if build.morgue is not None:
-                    build.morgue.close()
                 if build.executor is not None:
                     build.executor.close()
 

@@ -56,7 +56,10 @@ def examine(
 def _full_disk(root: OverlayMount | BindMount) -> str:
     """The place of a step's tree if there is no room left, which a program may not say."""
     place = root.upper if isinstance(root, OverlayMount) else root.source
-    room = os.statvfs(place or "/")
+    try:
+        room = os.statvfs(place or "/")
+    except OSError:
+        return ""
     return (place or "/") if room.f_bavail * room.f_frsize < _ROOM else ""
 
 

@@ -66,12 +66,13 @@ def wrong_architecture(facts: Facts) -> str | None:
         if machine := elf_machine(head):
             if machine == facts.machine or machine in _ALSO.get(facts.machine, ()):
                 continue
-            text = f"{path} is a program for {machine}, and this machine is {facts.machine}"
+            text = f"{path} is made for another processor, {machine}: this machine is"
             if facts.emulated(machine):
-                return text
+                return f"{text} {facts.machine}"
             return (
-                f"{text} without an emulator for it: build for --platform=linux/"
-                f"{_GO.get(facts.machine, facts.machine)}, or register QEMU (binfmt_misc)"
+                f"{text} {facts.machine} and has no emulator for it (--platform=linux/"
+                f"{_GO.get(facts.machine, facts.machine)} builds for it, QEMU in binfmt_misc "
+                "emulates)"
             )
         if head and not head.startswith((b"#!", b"\x7fELF")) and facts.complaint:
             return f"{path} is a script without a first line like #!/bin/sh"

@@ -49,11 +49,12 @@ class RegistryTarget:
         *,
         mount_from: Sequence[Reference] = (),
         progress: CountBytes | None = None,
+        missing: bool = False,
     ) -> bool:
         """Sends a blob of `store`; False if it was there already, and nothing was sent.
 
         `mount_from` are repositories that may have it: those of the same registry are asked to lend
-        it. A broken connection is resumed where the registry says that it broke.
+        it. With `missing` nobody asks whether it is there. A broken connection is resumed where the registry says that it broke.
         """
         place = self._client.place(reference)
         return upload_blob(
@@ -64,6 +65,7 @@ class RegistryTarget:
             lenders=self._lenders(place, mount_from),
             progress=progress,
             part=self._part,
+            missing=missing,
         )
 
     def push_manifest(self, reference: Reference, data: bytes, media_type: str) -> Digest:

@@ -65,14 +65,16 @@ def upload_blob(
     lenders: Sequence[str] = (),
     progress: CountBytes | None = None,
     part: int = PART,
+    missing: bool = False,
 ) -> bool:
     """Sends a blob into the repository at `place`; False if it was there already.
 
-    `lenders` are paths of repositories of the same registry that may have it. Raises Unauthorized,
+    `lenders` are paths of repositories of the same registry that may have it. `missing` spares the
+    question for a blob that was asked for a moment ago. Raises Unauthorized,
     Unreachable, TooManyRequests, ServerFailed, or HostError for a blob that cannot be read.
     """
     with client.transfers.moving((place.domain, place.path, descriptor.digest)):
-        if has_blob(client, place, descriptor):
+        if not missing and has_blob(client, place, descriptor):
             return False
         upload = _Upload(client, place, descriptor, store, progress or (lambda _: None), part)
         if not any(upload.borrow(lender) for lender in lenders):

@@ -88,6 +88,7 @@ class RegistryCache:
         self._scratch = scratch
         self._platforms = platforms
         self._form = form
+        self._missing: set[Digest] = set()
         self._neighbours = tuple(
             each
             for each in neighbours
@@ -123,7 +124,10 @@ class RegistryCache:
             )
 
     def has(self, blob: Descriptor) -> bool:
-        return self._target.has_blob(self.reference, blob)
+        found = self._target.has_blob(self.reference, blob)
+        if not found:
+            self._missing.add(blob.digest)
+        return found
 
     def borrow(self, blob: Descriptor) -> bool:
         return bool(self._neighbours) and self._target.mount_blob(
@@ -133,7 +137,9 @@ class RegistryCache:
     def push(
         self, blob: Descriptor, store: BlobStore, *, progress: CountBytes | None = None
     ) -> None:
-        self._target.push_blob(self.reference, blob, store, progress=progress)
+        missing = blob.digest in self._missing
+        self._missing.discard(blob.digest)
+        self._target.push_blob(self.reference, blob, store, progress=progress, missing=missing)
 
     def write(self, document: StoredDocument) -> None:
         artifact = wrap(document, self._form)

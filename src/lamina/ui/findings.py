@@ -71,8 +71,11 @@ def _text(finding: Finding, rule: Rule) -> str:
 def _summary(reports: Sequence[Report]) -> str:
     findings = [one for report in reports for one in report.findings]
     checked = f"{len(reports)} file{'s' if len(reports) != 1 else ''} checked"
+    errors = sum(report.error is not None for report in reports)
+    if errors:
+        checked += f", {errors} with an error"
     if not findings:
-        return f"{checked}, nothing to say\n"
+        return f"{checked}, nothing {'else ' if errors else ''}to say\n"
     safe = sum(one.fix is not None and one.fix.safe for one in findings)
     unsafe = sum(one.fix is not None and not one.fix.safe for one in findings)
     plural = "s" if len(findings) != 1 else ""

@@ -21,7 +21,8 @@ ADD https://example.com/tool-1.2.tar.gz /tmp/tool.tar.gz
 
 ```dockerfile
 FROM debian:bookworm-slim
-ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d https://example.com/tool-1.2.tar.gz /tmp/tool.tar.gz
+ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d \\
+    https://example.com/tool-1.2.tar.gz /tmp/tool.tar.gz
 ```
 
 Reference: [Dockerfile reference: ADD --checksum](https://docs.docker.com/reference/dockerfile/#add---checksum)
@@ -51,5 +52,5 @@ def check(project: Project) -> Iterator[Finding]:
             yield Finding(
                 rule=RULE,
                 span=command.span,
-                message="whatever lies at this address gets into the image: add --checksum=sha256:…",
+                message="whatever lies there gets into the image: add --checksum=sha256:…",
             )

@@ -84,7 +84,7 @@ from collections.abc import Iterator
 
 from lamina.advisor.finding import Finding, Fix
 from lamina.advisor.project import Project
-from lamina.advisor.volatile import volatile_groups, moved
+from lamina.advisor.volatile import moved, volatile_groups
 
 RULE = "volatile-argument-above-work"
 

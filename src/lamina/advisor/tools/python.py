@@ -72,6 +72,7 @@ POETRY = Tool(
     uses=(("install",), ("add",), ("sync",), ("update",)),
     valued=("-C", "--directory", "-P", "--project"),
     disabling=("--no-cache",),
+    offline=("--only-root",),
     cleaning=(("poetry", "cache", "clear"),),
     roots=("$POETRY_CACHE_DIR", "~/.cache/pypoetry"),
     manifests=("pyproject.toml",),

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from lamina.errors import LaminaError
-from lamina.notation.csv_line import split_csv
+from lamina.notation.csv_line import CsvLineError, parse_csv_line
 from lamina.source import Span
 
 
@@ -23,10 +22,7 @@ class Kind(enum.StrEnum):
 
 
 class CacheOption(msgspec.Struct, frozen=True, kw_only=True):
-    """A value of cache-from or cache-to, where it stands; `type=registry,ref=…` or a reference.
-
-    `known` is false where expressions stand for the whole of it, or for its type.
-    """
+    """A value of cache-from or cache-to, where it stands: `type=registry,ref=…`, or a reference."""
 
     text: str
     span: Span
@@ -42,10 +38,10 @@ class CacheOption(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def attributes(self) -> dict[str, str]:
         try:
-            fields = split_csv(self.text)
-        except LaminaError:
+            fields = [field.partition("=") for field in parse_csv_line(self.text)]
+        except CsvLineError:
             return {}
-        return {name.strip().lower(): value for name, _, value in (f.partition("=") for f in fields)}
+        return {name.strip().lower(): value for name, _, value in fields}
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,28 +50,31 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `ephemeral`: the machine, and so its own cache, is gone afterwards; None where that is not
     known. `builder`: one that can write caches elsewhere is set up before. `matrix` are the
     variables whose values make several jobs of this one, and None stands for some that are not
-    known. `condition` are the expressions that decide whether the call is made.
+    known; `machine`: they choose the machine, too. `condition` are the expressions that decide whether the call is made.
     """
 
     ephemeral: bool | None = None
     builder: bool = False
     matrix: tuple[str, ...] | None = ()
     condition: str = ""
+    machine: bool = False
     triggers: frozenset[str] = frozenset()
 
 
 class BuildCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call of a builder.
 
-    `dockerfile` is the path of its Dockerfile as that of the file it stands in is written, "" where
-    it is not known. `target` is "" for the last stage. `quiet`: it asks for no image, or for no
+    `dockerfiles` are the paths of its Dockerfiles, written as that of the file that it stands in;
+    several where a matrix names them, none where they are not known. `varies`: the jobs of a matrix
+    build different things. `target` is "" for the last stage. `quiet`: it asks for no image, or for no
     cache. `options` is the place where another option goes, with its indent: None where none can
     be added. `image` is the one reference that it pushes to, "" where that is not known.
     """
 
     kind: Kind
     span: Span
-    dockerfile: str
+    dockerfiles: tuple[str, ...]
+    varies: bool = False
     target: str = ""
     cache_from: tuple[CacheOption, ...] = ()
     cache_to: tuple[CacheOption, ...] = ()
@@ -90,12 +89,12 @@ class BuildCall(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.cache_from or self.cache_to or self.inline)
 
 
-def dockerfile_path(root: str, context: str, file: str) -> str:
-    """The path of a Dockerfile; "" for a context that is no folder here, or a variable."""
+def dockerfile_paths(root: str, context: str, file: str) -> tuple[str, ...]:
+    """The path of a Dockerfile; none for a context that is no folder here, or a variable."""
     text = f"{context} {file}"
     if "$" in text or "://" in text or context.startswith("git@") or context == "-":
-        return ""
-    return posixpath.normpath(posixpath.join(root, context or ".", file))
+        return ()
+    return (posixpath.normpath(posixpath.join(root, context or ".", file)),)
 
 
 def same_file(one: str, other: str) -> bool:

@@ -23,6 +23,14 @@ class Yaml:
         self.source = source
         self._node = node
 
+    @property
+    def _kind(self) -> str:
+        return getattr(self._node, "id", "")
+
+    @property
+    def _style(self) -> str:
+        return getattr(self._node, "style", None) or ""
+
     def __bool__(self) -> bool:
         return self._node is not None
 
@@ -34,7 +42,7 @@ class Yaml:
 
     @property
     def is_mapping(self) -> bool:
-        return self._node is not None and self._node.id == "mapping"
+        return self._kind == "mapping"
 
     @property
     def is_flow(self) -> bool:
@@ -57,18 +65,22 @@ class Yaml:
 
     def items(self) -> Iterator[tuple[Yaml, Yaml]]:
         """The pairs of a mapping."""
-        if self._node is not None and self._node.id == "mapping":
+        if self._node is not None and self._kind == "mapping":
             for key, value in self._node.value:
                 yield Yaml(self.source, key), Yaml(self.source, value)
+
+    def values(self) -> Iterator[Yaml]:
+        """The values of a mapping."""
+        return (value for _, value in self.items())
 
     def list(self) -> Iterator[Yaml]:
         """The members of a sequence; a scalar alone is one."""
         if self._node is None:
             return
-        if self._node.id == "sequence":
+        if self._kind == "sequence":
             for value in self._node.value:
                 yield Yaml(self.source, value)
-        elif self._node.id == "scalar":
+        elif self._kind == "scalar":
             yield self
 
     def lines(self) -> Iterator[tuple[str, Span]]:
@@ -76,7 +88,7 @@ class Yaml:
         if self._node is None or not self.text:
             return
         span = self.span
-        style = self._node.style
+        style = self._style
         if style not in ("|", ">"):
             quote = 1 if style in ("'", '"') else 0
             yield self.text, Span(self.source, span.start + quote, span.end - quote)
@@ -92,7 +104,7 @@ class Yaml:
     def block(self) -> Span:
         """The text of a scalar as it is written: of a block its lines with their indents."""
         span = self.span
-        style = self._node.style if self._node is not None else None
+        style = self._style
         if style in ("|", ">"):
             return Span(self.source, self.source.text.find("\n", span.start) + 1, span.end)
         quote = 1 if style in ("'", '"') else 0

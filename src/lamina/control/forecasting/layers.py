@@ -7,8 +7,8 @@ Where a step was not run, its layer is known only in part:
     RUN       the places that its earlier runs wrote to, where a record shows that; else nothing
     base      its manifest, if it is unpacked in the store; else nothing
 
-A question about a path is answered from what is known, together with the ids of those unknown layers
-that may have something there. If none may, the answer is exact.
+A question about a path is answered from what is known, together with the ids of those unknown
+layers that may have something there. If none may, the answer is exact.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def look(stack: Stack, path: bytes, models: Models) -> Sight:
     real = entry.path if entry is not None else path
     is_file = entry is not None and entry.kind is Kind.FILE
     unknown = tuple(
-        id
-        for id, model in layers
+        layer
+        for layer, model in layers
         if isinstance(model, UnknownLayer)
         and not (is_file and model.known is None)
         and (model.concerns(real) or (real != path and model.concerns(path)))
@@ -185,7 +185,7 @@ class LayeredTree:
     def _entry(self, path: bytes) -> Entry | None:
         """What stands at a real path whose folders are known to be folders."""
         if not path:
-            return next((e for l in self._layers if (e := l.entries.get(b""))), None)
+            return next(filter(None, (each.entries.get(b"") for each in self._layers)), None)
         for index in self._directories(path.rpartition(b"/")[0]):
             entry = self._layers[index].entries.get(path)
             if entry is None:
@@ -217,22 +217,15 @@ class LayeredTree:
         return self._shown[path]
 
 
-def places_of(entries: Iterable[Entry]) -> Iterator[bytes]:
+def places_of(entries: Sequence[Entry]) -> tuple[bytes, ...]:
     """The paths at which a layer changes something: not the folders that only lead there."""
-    before: Entry | None = None
-    for entry in entries:
-        if before is not None and _is_place(before, entry.path):
-            yield before.path
-        before = entry
-    if before is not None and before.path:
-        yield before.path
-
-
-def _is_place(entry: Entry, following: bytes) -> bool:
-    """Whether more than a way to the entry that follows it in the manifest."""
-    if entry.kind is not Kind.DIRECTORY or entry.opaque:
-        return True
-    return bool(entry.path) and not following.startswith(entry.path + b"/")
+    above = {entry.path.rpartition(b"/")[0] for entry in entries}
+    return tuple(
+        entry.path
+        for entry in entries
+        if entry.path
+        and (entry.kind is not Kind.DIRECTORY or entry.opaque or entry.path not in above)
+    )
 
 
 def _related(one: bytes, other: bytes) -> bool:
