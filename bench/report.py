@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from bench.growth import Curve
 from bench.limits import Limit
 from bench.measure import Cost
+from bench.scenarios import remote
+from bench.scenarios.remote import Exchange
 
 OURS = "lamina"
 # who Lamina is compared with: the first of these that ran the scenario
@@ -65,6 +67,7 @@ class Report:
     absent: Mapping[str, str]
     results: Sequence[Result]
     limits: Sequence[Limit] = ()
+    exchanges: Sequence[Exchange] = ()
     curves: Sequence[Curve] = ()
 
 
@@ -84,6 +87,7 @@ def to_markdown(report: Report) -> str:
         *([times_table(report.results, names)] if report.results else ()),
         *([costs_table(report.results, names)] if report.results else ()),
         *([limits_table(report.limits, report.results)] if report.limits else ()),
+        *([exchanges_table(report.exchanges)] if report.exchanges else ()),
         *([curves_table(report.curves)] if report.curves else ()),
         listing("Cannot run here", report.absent),
         listing("Builders", report.builders),
@@ -153,6 +157,35 @@ def curves_table(curves: Sequence[Curve]) -> str:
         points = ", ".join(f"{size:,}: {seconds:.3g}" for size, seconds in curve.seconds.items())
         exponents = [verdict(e, curve.target) for e in (curve.exponent, curve.last_exponent)]
         rows.append([curve.name, points, *exponents, f"{curve.target:g}"])
+    return table(head, rows)
+
+
+def exchanges_table(exchanges: Sequence[Exchange]) -> str:
+    """Push, pull and external caches, beside the tool that does the same."""
+    head = ["over the line", "lamina, s", "beside, s", "ratio", "at most", "peak MiB", "moved"]
+    rows = []
+    for each in exchanges:
+        medians = {n: statistics.median(c.seconds for c in x) for n, x in each.costs.items()}
+        peaks = {n: max(cost.memory for cost in costs) for n, costs in each.costs.items()}
+        others = [name for name in medians if name != OURS]
+        ratio = medians[OURS] / medians[others[0]] if others else None
+        moved = [f"{name} {size:,} B" for name, size in each.moved.items()]
+        if each.requests:
+            sent = sum(not request.startswith("GET ") for request in each.requests)
+            moved.append(f"{len(each.requests)} requests, {sent} that write")
+        if peaks.get(OURS, 0) > remote.MEMORY or each.moved.get(OURS, 0) > remote.LINE:
+            moved.append("**too much**")
+        rows.append(
+            [
+                each.name,
+                f"{medians[OURS]:.2f}" if medians else "-",
+                ", ".join(f"{medians[name]:.2f} ({name})" for name in others) or "-",
+                verdict(ratio, each.target),
+                f"{each.target:g}" if each.target else "",
+                ", ".join(f"{name} {peak // MIB}" for name, peak in peaks.items()),
+                ", ".join(moved),
+            ]
+        )
     return table(head, rows)
 
 

@@ -66,7 +66,6 @@ SCENARIOS: tuple[Scenario | NotYet, ...] = tuple(
         run_overhead,
         small_files,
         big_file,
-        remote,
         independent_stages,
         apt,
         node,
@@ -131,6 +130,7 @@ class Bench:
             absent=absent,
             results=results,
             limits=self.limits(),
+            exchanges=self.exchanges(builders[0], bases["busybox"]),
             curves=self.curves(builders[0], bases["busybox"]),
         )
 
@@ -157,6 +157,12 @@ class Bench:
             return []
         with fresh_disk(self.scratch) as disk:
             return measure_limits(disk, sys.executable, min(self.asked.rounds, 3))
+
+    def exchanges(self, builder: Builder, base: Base) -> list[remote.Exchange]:
+        if self.asked.only not in remote.NAME or not isinstance(builder, lamina.LaminaBuilder):
+            return []
+        with fresh_disk(self.scratch) as disk:
+            return remote.exchanges(builder, base, disk, min(self.asked.rounds, 3))
 
     def curves(self, builder: Builder, base: Base) -> list[growth.Curve]:
         if self.asked.only not in GROWTH:

@@ -287,9 +287,9 @@ def test_a_registry_and_a_folder_are_pruned(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--keep", "1"], "which cache"),
+        (["--keep", "much"], "much"),
         (["--remote", "type=s3,bucket=b,region=r"], "what may stay"),
-        (["--remote", "type=s3,bucket=b,region=r", "--keep", "much"], "--keep"),
+        (["--remote", "type=s3,bucket=b,region=r", "--keep", "much"], "much"),
         (["--remote", "type=s3,bucket=b,region=r", "--keep-days", "-1"], "--keep-days"),
         (["--remote", "type=inline", "--keep", "1"], "inline"),
         (["--remote", "type=s4", "--keep", "1"], "s4"),

@@ -18,8 +18,9 @@ from lamina.advisor.bases import Family
 from lamina.advisor.cleaning import cleaning, taken_out
 from lamina.advisor.editing import add_flags, insert_above
 from lamina.advisor.finding import Edit, Finding, Fix
-from lamina.advisor.missing_mounts import Missing, finding, needed, private
+from lamina.advisor.missing_mounts import Missing, finding, private
 from lamina.advisor.mounts import Need, covered, mounts_of, within
+from lamina.advisor.needs import needed
 from lamina.advisor.project import Project
 from lamina.advisor.stagestate import Place, lineage, walk
 from lamina.advisor.tools.recognition import Use, uses

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from lamina.advisor.missing_mounts import configured, needed
 from lamina.advisor.mounts import Mounted, Need, covered, mounts_of, related, within
+from lamina.advisor.needs import configured, needed
 from lamina.advisor.project import Project
 from lamina.advisor.stagestate import Place
 from lamina.advisor.tools.javascript import YARN

@@ -38,6 +38,9 @@ _ELSEWHERE = (
 )
 
 
+_OFFLINE = ("--offline", "--local", "--no-index", "--no-network", "--dry-run", "--help", "--version")
+
+
 class Install(msgspec.Struct, frozen=True, kw_only=True):
     """A step that installs what manifests list.
 
@@ -68,7 +71,7 @@ def read_install(run: Run, state: StageState, step: Step) -> Install | None:
     (call,) = inside
     if call.invocation.inside or call.invocation.redirects or not _plain(call):
         return None
-    reader = _READERS.get(call.program)
+    reader = _READERS.get(call.program) if call.has(_OFFLINE) is None else None
     return reader(call, step) if reader is not None else None
 
 

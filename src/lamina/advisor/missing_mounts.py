@@ -9,7 +9,7 @@ What such a fix may not do, and so does not:
 
 from __future__ import annotations
 
-import re
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -17,11 +17,12 @@ import msgspec
 from lamina.advisor.cleaning import cleaning, taken_out
 from lamina.advisor.editing import add_flags, remove_word, replace_word
 from lamina.advisor.finding import Edit, Finding, Fix
+from lamina.advisor.folders import misplaced
 from lamina.advisor.mounts import Need, covered, mounts_of, owner, within
 from lamina.advisor.project import Project
 from lamina.advisor.stagestate import Place, StageState, walk
-from lamina.advisor.tools.recognition import Use, folder, switched_off, uses
-from lamina.advisor.tools.tool import Locking, Tool
+from lamina.advisor.tools.recognition import Use, calls, cleans, switched_off, uses
+from lamina.advisor.tools.tool import Tool
 from lamina.dockerfile.instructions.commands import (
     AddCommand,
     CmdCommand,
@@ -105,38 +106,9 @@ def missing(
         return None
     if not all(private(project, need.folder, tool) for need in left):
         return None
+    if any(wrong.tool is tool and len(wrong.needs) == 1 for wrong in misplaced(project, place)):
+        return None  # its mount is there, and has to be moved
     return Missing(place=place, uses=found, needs=left)
-
-
-def needed(place: Place, found: Sequence[Use]) -> tuple[Need, ...]:
-    """The mounts that these calls should have; none at all where a folder is not known."""
-    needs: dict[str, Need] = {}
-    for use in found:
-        for cache in use.tool.caches:
-            path = folder(cache, use.call, place.state)
-            if path is None and not cache.extra:
-                return ()
-            if path is None or path in needs:
-                continue
-            also = (folder_of for folder_of in _also(cache.also, place))
-            ids = owner(place.state) if not use.call.elevated else (None, None)
-            needs[path] = Need(
-                folder=path,
-                also=tuple(also),
-                locked=cache.locking is Locking.ALWAYS,
-                extra=cache.extra,
-                uid=ids[0] if ids else None,
-                gid=ids[1] if ids else None,
-            )
-    return tuple(needs.values())
-
-
-def _also(templates: Iterable[str], place: Place) -> Iterator[str]:
-    for template in templates:
-        if not template.startswith("~"):
-            yield template
-        elif place.state.home is not None:
-            yield place.state.home + template[1:]
 
 
 def _fix(project: Project, one: Missing, tool: Tool, more: MoreEdits | None) -> Fix | None:
@@ -156,8 +128,28 @@ def _fix(project: Project, one: Missing, tool: Tool, more: MoreEdits | None) -> 
     return Fix(
         title=f"keep what {tool.name} downloads in a cache mount",
         edits=(*edits, *(more(one.place, one.uses) if more is not None else ())),
-        safe=tool.safe and taken.safe,
+        safe=tool.safe and taken.safe and _parents_writable(one, tool),
     )
+
+
+def _parents_writable(one: Missing, tool: Tool) -> bool:
+    """Whether everything that the user could write to stays so.
+
+    Folders above a mount that are not there are made for it, and belong to root: in `~/.m2` of
+    an ordinary user nothing but the mount can be written to then. The tools that keep to their
+    own folder in `~/.cache` do not mind, if they are alone in their step.
+    """
+    run, state = one.place.run, one.place.state
+    if run is None or state.root:
+        return True
+    parents = {posixpath.dirname(need.folder) for need in one.needs}
+    shared = f"{state.home}/.cache"
+    own = {use.call.invocation.start for use in one.uses}
+    alone = all(
+        call.invocation.start in own or cleans(call, tool) or call.program == "rm"
+        for call in calls(run, state)
+    )
+    return parents <= {state.home, "/", "/tmp", *((shared,) if alone else ())}
 
 
 def enabling(place: Place, found: Sequence[Use]) -> tuple[Edit, ...] | None:
@@ -177,15 +169,6 @@ def enabling(place: Place, found: Sequence[Use]) -> tuple[Edit, ...] | None:
             return None
         edits.append(edit)
     return tuple(edits)
-
-
-def configured(project: Project, tool: Tool) -> bool:
-    """Whether a script moves the tool's folders, in a way that is not followed here."""
-    names = "|".join(re.escape(name) for name in tool.programs)
-    moves = re.compile(
-        rf"\b(?:{names})\b[^\n;&]*\b(?:config|env\s+-w)\b[^\n;&]*(?i:cache|store|path)"
-    )
-    return any(place.run is not None and moves.search(place.run.text) for place in walk(project))
 
 
 def private(project: Project, path: str, tool: Tool) -> bool:

@@ -290,7 +290,7 @@ def _account(invocation: Invocation) -> tuple[str, Account] | None:
             at += 1
         else:
             said[option] = ""
-            clustered = re.fullmatch(r"-[A-Za-z]+([ugd])", option)
+            clustered = re.fullmatch(r"-[A-Za-z]+([ugdscGkKbpef])", option)
             if clustered and at < len(words):
                 said["-" + clustered[1]] = words[at]
                 at += 1

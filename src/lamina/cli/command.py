@@ -23,6 +23,7 @@ SUMMARIES: Mapping[str, str] = {
     "context": "Show what goes to a build, and why",
     "explain": "Say why the steps of a build ran",
     "fix": "Mend what lamina check finds",
+    "forecast": "Say what the cache would have done over a repository's history",
     "history": "Show the builds that were made here",
     "images": "List the images in the local store",
     "import": "Make an image from an archive of a root file system",

@@ -22,12 +22,13 @@ from lamina.control.store import Store
 from lamina.dockerfile.base import Base
 from lamina.dockerfile.draft import empty_image
 from lamina.dockerfile.sources import WEB
-from lamina.errors import UserError
-from lamina.exporter.blobs import ORIGIN
+from lamina.errors import HostError, UserError
+from lamina.exporter.blobs import ORIGIN, UNWRITTEN
 from lamina.graph.ops import HttpOp, ImageOp, LocalOp, ScratchOp
 from lamina.graph.vertex import Vertex
 from lamina.layer.stack import Layer, Stack
 from lamina.oci.config import ImageConfig
+from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import Digest
 from lamina.oci.platform import Platform
 from lamina.oci.reference import Reference, parse_reference
@@ -88,7 +89,9 @@ class ImageBases(msgspec.Struct):
             return known
         with self.recorder.internal(f"load metadata for {reference}"):
             source, image = self._find(reference, platform)
-        base = self._base(source, reference, image, origin=_origin(reference, image), name=name)
+        local = source is self.store.images
+        origin = _top(image).annotations.get(ORIGIN, "") if local else _origin(reference, image)
+        base = self._base(source, reference, image, origin=origin, name=name)
         self._note_config(str(reference), base, platform)
         self._note_origin(base, reference, image, local=False)
         self._resolved[str(reference), platform] = base
@@ -177,7 +180,8 @@ class ImageBases(msgspec.Struct):
         """
         self.store.blobs.put(image.config_data)
         self.store.blobs.put(image.manifest_data)
-        annotations = {**image.descriptor.annotations, ORIGIN: _origin(reference, image)}
+        said = {k: v for k, v in image.descriptor.annotations.items() if k != UNWRITTEN}
+        annotations = {**said, ORIGIN: _origin(reference, image)}
         descriptor = replace(image.descriptor, annotations=annotations, platform=image.platform)
         self.store.images.tag(reference, descriptor)
 
@@ -225,7 +229,12 @@ class ImageBases(msgspec.Struct):
     def _stack(
         self, source: ImageSource, reference: Reference, image: ResolvedImage, origin: str
     ) -> Stack:
-        """An image's layers. Those that were made here are known by what they hold."""
+        """An image's layers. Those that were made here are known by what they hold.
+
+        Only an image that was made here says where each of its layers came from. What another says
+        there is anybody's word, and must not choose whom a later build asks for a layer.
+        """
+        ours = source is self.store.images and UNWRITTEN in _top(image).annotations
         stack = []
         for layer in image.layers:
             own = self.store.index.layer_of(layer.diff_id)
@@ -244,13 +253,18 @@ class ImageBases(msgspec.Struct):
                 Layer(
                     id=layer.diff_id,
                     blob=replace(layer.descriptor, annotations={}),
-                    origin=layer.descriptor.annotations.get(ORIGIN, origin),
+                    origin=layer.descriptor.annotations.get(ORIGIN, origin) if ours else origin,
                 )
             )
         return tuple(stack)
 
     def _from_origin(self, origin: str) -> tuple[ImageSource, Reference]:
         """The source of a layer that an earlier build resolved."""
+        if not origin:
+            raise HostError(
+                "a layer of an image that was made here is missing from the store",
+                hint="build or import the image again",
+            )
         if origin.startswith(_LAYOUT):
             path, reference = parse_layout_address(origin.removeprefix(_LAYOUT))
             return open_layout(path), reference
@@ -267,6 +281,10 @@ def familiar(name: str) -> str:
 
 
 def _origin(reference: Reference, image: ResolvedImage) -> str:
-    """Where the image can be had again: under the name by which it was pulled or pushed first."""
-    top = image.index or image.descriptor
-    return top.annotations.get(ORIGIN) or f"{reference.repository}@{image.descriptor.digest}"
+    """Where an image of a registry can be had again."""
+    return f"{reference.repository}@{image.descriptor.digest}"
+
+
+def _top(image: ResolvedImage) -> Descriptor:
+    """What the image's name stands for."""
+    return image.index or image.descriptor

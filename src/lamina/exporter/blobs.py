@@ -164,7 +164,7 @@ class LayerBlobs:
             known = self._remembered(made, name, lambda: self._write(made, form, advance))
             return LayerBlob(descriptor=_descriptor(known, form), diff_id=known.diff_id)
         assert layer.blob is not None
-        if layer.pulled and _is_converted(layer.blob, form):
+        if _is_converted(layer, form):
             name = f"pulled:{form_name(form)}"
             known = self._remembered(layer.id, name, lambda: self._convert(layer, form, advance))
             return LayerBlob(descriptor=_descriptor(known, form), diff_id=layer.id)
@@ -177,8 +177,7 @@ class LayerBlobs:
         """What `blob` will give, where that is known beforehand; the blob need not be here."""
         layer = self._original(layer)
         made = self._made(layer, form)
-        converted = layer.pulled and layer.blob is not None and _is_converted(layer.blob, form)
-        if made is None and not converted:
+        if made is None and not _is_converted(layer, form):
             return _unchanged(layer, form)
         name = form_name(form) if made is not None else f"pulled:{form_name(form)}"
         known = self._index.blob(made or layer.id, name)
@@ -197,7 +196,7 @@ class LayerBlobs:
                 return layer.size
             return sum(entry.size for entry in self._layers.manifest(made).entries)
         assert layer.blob is not None
-        if layer.pulled and _is_converted(layer.blob, form):
+        if _is_converted(layer, form):
             known = self._index.blob(layer.id, f"pulled:{form_name(form)}")
             return 0 if known is not None and self._content.has(known.digest) else layer.blob.size
         return 0 if self._content.has(layer.blob.digest) else layer.blob.size
@@ -355,9 +354,15 @@ def _is_written_so(blob: Descriptor, form: LayerForm) -> bool:
     return same and form.clamp_ns is None and not (form.force and form.level is not None)
 
 
-def _is_converted(blob: Descriptor, form: LayerForm) -> bool:
-    """Whether a pulled layer is compressed anew."""
-    return form.force and compression_of(blob.media_type) is not form.compression
+def _is_converted(layer: Layer, form: LayerForm) -> bool:
+    """Whether a pulled layer is compressed anew: where that is forced, and the plain tar of one
+    that was imported here, which nobody else has like that.
+    """
+    if layer.blob is None or not layer.pulled:
+        return False
+    came = compression_of(layer.blob.media_type)
+    imported = came is Compression.UNCOMPRESSED and not layer.origin
+    return (form.force or imported) and came is not form.compression
 
 
 def unique(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:

@@ -131,7 +131,10 @@ class Authorizer:
                 " (Lamina reads Docker's config.json)"
             )
         else:
-            hint = f"the credentials for {endpoint.domain} do not give access to this repository"
+            hint = (
+                f"the credentials for {endpoint.domain} do not give access to this repository;"
+                f" for others: lamina login {endpoint.domain}"
+            )
         if found is not None and found.problems:
             hint += f"; {'; '.join(found.problems)}"
         return Unauthorized(

@@ -54,7 +54,8 @@ class RegistryTarget:
         """Sends a blob of `store`; False if it was there already, and nothing was sent.
 
         `mount_from` are repositories that may have it: those of the same registry are asked to lend
-        it. With `missing` nobody asks whether it is there. A broken connection is resumed where the registry says that it broke.
+        it. With `missing` nobody asks whether it is there. A broken connection is resumed where the
+        registry says that it broke.
         """
         place = self._client.place(reference)
         return upload_blob(

@@ -40,7 +40,7 @@ import msgspec
 from lamina.cachekey.key import CacheKey
 from lamina.errors import LaminaError, UserError
 from lamina.graph.vertex import Vertex
-from lamina.layer.stack import LayerLost
+from lamina.layer.stack import LayerLost, Stack
 from lamina.oci.digest import Digest
 from lamina.solver.node import Node, lost_with, nodes_of, same
 from lamina.solver.port import Cached, Direct, Memory, Provider, Result, Running, SingleFlight
@@ -164,7 +164,7 @@ class Solver:
             if self._demand_inputs(node, node.inputs):
                 return False
             raise
-        found = None if node.vertex.forced else self._memory.find(node.key)
+        found = None if node.vertex.forced else self._find(node.key, node.basis)
         if found is None:
             self._run(node, operation, node.key)
             return False
@@ -175,11 +175,24 @@ class Solver:
         node.step = None
         return True
 
+    def _find(self, key: CacheKey, inputs: Sequence[Result]) -> tuple[Stack, Verdict] | None:
+        """What is known under a key. Layers of a base image are those of the inputs: a record may
+        be from a machine on which the same layers came as other blobs, or from another place.
+        """
+        found = self._memory.find(key)
+        if found is None:
+            return None
+        stacks = (each for each in inputs if isinstance(each, tuple))
+        bases = {layer.id: layer for stack in stacks for layer in stack if layer.pulled}
+        return (
+            (tuple(bases.get(layer.id, layer) for layer in found[0]), found[1]) if bases else found
+        )
+
     def _make_again(self, node: Node) -> None:
         """Make a result of which a layer is missing, and other inputs have none of these."""
         if not isinstance(node.operation, Cached) or node.key is None:
             raise LayerLost(f"a layer of {node.vertex.name or 'an input'} is gone from the store")
-        found = None if node.vertex.forced else self._memory.find(node.key)
+        found = None if node.vertex.forced else self._find(node.key, node.basis)
         if found is not None and not self._lost(found[0]):
             node.result = found[0]  # another external cache has it
             self._settle(node)
@@ -254,7 +267,7 @@ class Solver:
             if self._cancelled.is_set():
                 raise Canceled(CANCELED)
             # It may have been run between the miss and the lock, also where nobody had to wait.
-            found = None if vertex.forced else self._memory.find(key)
+            found = None if vertex.forced else self._find(key, inputs)
             if found is not None and self._memory.available(found[0]):
                 stack, verdict = found
                 self._hit(step, key, verdict)

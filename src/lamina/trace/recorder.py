@@ -130,6 +130,9 @@ class Recorder:
         step = self.step(name)
         try:
             yield step
+        except KeyboardInterrupt:
+            step.finish(error="canceled", canceled=True)
+            raise
         except BaseException as error:
             step.finish(error=str(error) or type(error).__name__)
             raise

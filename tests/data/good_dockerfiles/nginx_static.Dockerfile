@@ -1,7 +1,9 @@
 FROM node:22-slim AS build
 WORKDIR /site
-COPY package.json package-lock.json ./
-RUN --mount=type=cache,target=/root/.npm npm ci
+RUN --mount=type=cache,target=/root/.npm \
+    --mount=type=bind,source=package.json,target=package.json \
+    --mount=type=bind,source=package-lock.json,target=package-lock.json \
+    npm ci
 COPY . .
 RUN npm run build
 

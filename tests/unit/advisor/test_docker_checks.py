@@ -253,6 +253,13 @@ def test_a_legacy_value_stays_the_same(value: str) -> None:
     assert lexer.word(new.env[0].value, variables) == wanted
 
 
+def test_a_legacy_value_on_several_lines() -> None:
+    """It stays where it is; one that starts below the name has blanks that a quote would keep."""
+    assert mended("FROM scratch\nENV a b \\\n  c\n") == 'FROM scratch\nENV a="b \\\n  c"\n'
+    text = "FROM scratch\nENV a \\\n  b c\n"
+    assert mended(text) == text
+
+
 def test_a_word_over_two_lines_is_not_touched() -> None:
     """It stands nowhere as a whole."""
     text = "FROM scratch as Na\\\nme\nEXPOSE 80/T\\\nCP\n"

@@ -233,3 +233,21 @@ def test_one_file_with_everything(tmp_path: Path) -> None:
 def test_copies_that_stay(text: str, tmp_path: Path) -> None:
     """A COPY whose files are needed later, or written to, is no bind mount."""
     assert "bind-mount-instead-of-copy" not in said(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("user", "run", "safe"),
+    [
+        ("root", "mvn package", True),
+        ("app", "pip install x", True),
+        ("app", "npm ci && npx cypress install", True),
+        ("app", "pip install x && playwright install", False),
+        ("app", "mvn package", False),
+        ("app", "cargo install x", False),
+    ],
+)
+def test_folders_above_a_mount(user: str, run: str, safe: bool, tmp_path: Path) -> None:
+    """Folders that are made for a mount belong to root: no safe fix takes them from the user."""
+    text = f"FROM debian\nRUN useradd -m -u 1000 app\nUSER {user}\nRUN {run}\n"
+    assert bool(fixed(text, tmp_path).changes) is safe
+    assert fixed(text, tmp_path, unsafe=True).changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.advisor.missing_mounts import needed
+from lamina.advisor.needs import needed
 from lamina.advisor.project import Project, Sources
 from lamina.advisor.reading import read_dockerfile
 from lamina.advisor.stagestate import walk
@@ -93,6 +93,13 @@ def test_calls(run: str, tools: list[str]) -> None:
         ("FROM python\nUSER 1000", "pip install x", ()),
         ("FROM python\nRUN useradd -m app\nUSER app", "pip install x", ("/home/app/.cache/pip",)),
         ("FROM python\nRUN useradd -d /srv app\nUSER app", "pip install x", ("/srv/.cache/pip",)),
+        (
+            "FROM python\nRUN useradd -rms /bin/sh -G x -u 7 app\nUSER app",
+            "pip install x",
+            ("/home/app/.cache/pip",),
+        ),
+        ("FROM python\nRUN adduser -S -h /h app\nUSER app", "pip install x", ("/h/.cache/pip",)),
+        ("FROM python\nRUN adduser --system app\nUSER app", "pip install x", ()),
         ("FROM jupyter/base-notebook", "pip install x", ()),
         ("FROM node\nUSER node", "npm ci", ("/home/node/.npm",)),
         ("FROM node\nENV npm_config_cache=/n", "npm ci", ("/n",)),

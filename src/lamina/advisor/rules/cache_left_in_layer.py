@@ -38,8 +38,8 @@ from collections.abc import Iterator
 
 from lamina.advisor.cleaning import cleaning
 from lamina.advisor.finding import Finding
-from lamina.advisor.missing_mounts import needed
 from lamina.advisor.mounts import covered, mounts_of
+from lamina.advisor.needs import needed
 from lamina.advisor.project import Project
 from lamina.advisor.stagestate import Place, lineage, walk
 from lamina.advisor.tools.recognition import uses

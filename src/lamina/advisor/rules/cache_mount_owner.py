@@ -37,6 +37,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lamina.advisor.finding import Edit, Finding, Fix
+from lamina.advisor.folders import misplaced
 from lamina.advisor.mounts import Mounted, mounts_of, owns, with_option
 from lamina.advisor.project import Project
 from lamina.advisor.stagestate import Place, walk
@@ -47,7 +48,10 @@ def check(project: Project) -> Iterator[Finding]:
     for place in walk(project):
         if place.run is None or any(call.elevated for call in calls(place.run, place.state)):
             continue
+        moved = [wrong.mount.span for wrong in misplaced(project, place)]
         for mount in mounts_of(project.dockerfile, place):
+            if mount.span in moved:
+                continue  # first things first
             own = mount.is_cache and not mount.flag.read_only and not mount.flag.from_
             if own and owns(mount, place.state) is False:
                 edit = _edit(place, mount)

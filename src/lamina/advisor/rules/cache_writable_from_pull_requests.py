@@ -33,8 +33,8 @@ jobs:
       - uses: docker/setup-buildx-action@v3
       - uses: docker/build-push-action@v6
         with:
-          cache-from: type=registry,ref=acme/app:cache
-          cache-to: type=registry,ref=acme/app:cache,mode=max
+          cache-from: type=registry,ref=a/b:c
+          cache-to: type=registry,ref=a/b:c
 ```
 
 **Correct (it reads it):**
@@ -56,8 +56,8 @@ jobs:
       - uses: docker/setup-buildx-action@v3
       - uses: docker/build-push-action@v6
         with:
-          cache-from: type=registry,ref=acme/app:cache
-          cache-to: ${{ github.event_name != 'pull_request' && 'type=registry,ref=acme/app:cache,mode=max' || '' }}
+          cache-from: type=registry,ref=a/b:c
+          cache-to: ${{ github.event_name != 'pull_request' && 'type=registry,ref=a/b:c' || '' }}
 ```
 
 Reference: [Cache storage backends](https://docs.docker.com/build/cache/backends/)
@@ -92,6 +92,8 @@ def check(project: Project) -> Iterator[Finding]:
             shared: tuple[str, ...] = ("registry", "s3", "azblob")
             if "pull_request_target" in events:
                 shared = (*shared, "gha")
+            if option.conditional:
+                continue
             if option.type in shared and "$" not in _KNOWN.sub("", option.text):
                 yield Finding(
                     rule=RULE,

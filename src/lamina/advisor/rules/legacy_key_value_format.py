@@ -66,6 +66,8 @@ def _fix(command: EnvCommand | LabelCommand, pair: KeyValue, escape: str) -> Fix
     found = re.match(rf"{re.escape(command.keyword)}[ \t]+{name}(?P<blanks>[ \t]+)", text)
     if found is None or text.endswith(escape) or "=" in pair.key:
         return None
+    if re.match(rf"{re.escape(escape)}[ \t]*\r?\n", text[found.end() :]):
+        return None  # the value starts in the next line, behind blanks that are not part of it
     start = command.span.start
     gap = Span(command.span.file, start + found.start("blanks"), start + found.end())
     if split_words(pair.value, escape=escape) == (pair.value,):

@@ -8,8 +8,9 @@ tags: external-cache, ci, github
 ## Give Every Job of a Matrix a Cache of Its Own
 
 An export takes the place of what was there under the same name. Where the jobs of a matrix write to
-one name, the last one wins, and all others find nothing of theirs the next time. Jobs that build the
-same may share a cache: only those whose platform, arguments, target or machine differ are named.
+one name, the last one wins, and all others find nothing of theirs the next time. Jobs that build
+the same may share a cache: only those whose platform, arguments, target or machine differ are
+named.
 
 **Incorrect (the last platform wins):**
 

@@ -22,10 +22,14 @@ class Kind(enum.StrEnum):
 
 
 class CacheOption(msgspec.Struct, frozen=True, kw_only=True):
-    """A value of cache-from or cache-to, where it stands: `type=registry,ref=…`, or a reference."""
+    """A value of cache-from or cache-to, where it stands: `type=registry,ref=…`, or a reference.
+
+    `conditional`: an expression decides whether it is there.
+    """
 
     text: str
     span: Span
+    conditional: bool = False
 
     @property
     def type(self) -> str:
@@ -50,7 +54,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `ephemeral`: the machine, and so its own cache, is gone afterwards; None where that is not
     known. `builder`: one that can write caches elsewhere is set up before. `matrix` are the
     variables whose values make several jobs of this one, and None stands for some that are not
-    known; `machine`: they choose the machine, too. `condition` are the expressions that decide whether the call is made.
+    known; `machine`: they choose the machine, too. `condition` are the expressions that decide
+    whether the call is made.
     """
 
     ephemeral: bool | None = None
@@ -66,9 +71,9 @@ class BuildCall(msgspec.Struct, frozen=True, kw_only=True):
 
     `dockerfiles` are the paths of its Dockerfiles, written as that of the file that it stands in;
     several where a matrix names them, none where they are not known. `varies`: the jobs of a matrix
-    build different things. `target` is "" for the last stage. `quiet`: it asks for no image, or for no
-    cache. `options` is the place where another option goes, with its indent: None where none can
-    be added. `image` is the one reference that it pushes to, "" where that is not known.
+    build different things. `target` is "" for the last stage. `quiet`: it asks for no image, or
+    for no cache. `options` is the place where another option goes, with its indent: None where none
+    can be added. `image` is the one reference that it pushes to, "" where that is not known.
     """
 
     kind: Kind

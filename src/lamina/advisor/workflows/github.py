@@ -28,6 +28,7 @@ _HOSTED = re.compile(r"(?:ubuntu|windows|macos)-[\w.-]+")
 _MATRIX_VALUE = re.compile(r"\$\{\{\s*matrix\.([\w-]+)\s*\}\}")
 _DEFAULT_CONTEXT = re.compile(r"\{\{\s*defaultContext\s*\}\}:?")
 _CONTAINER = ("", "docker-container")
+_CHOSEN = re.compile(r"\$\{\{[^']*(?:'\w*'[^']*)*'(?P<option>type=[^']*)'(?:[^']|'')*\}\}")
 _INPUTS = ("context", "file", "build-args", "build-contexts", "platforms", "target")
 
 
@@ -124,7 +125,17 @@ def _of_all_jobs(text: str, matrix: Yaml) -> Iterator[str]:
 
 
 def _options(value: Yaml) -> tuple[CacheOption, ...]:
-    return tuple(CacheOption(text=text, span=span) for text, span in value.lines())
+    return tuple(_option(text, span) for text, span in value.lines())
+
+
+def _option(text: str, span: Span) -> CacheOption:
+    """An option, also one that an expression gives under a condition."""
+    chosen = _CHOSEN.fullmatch(text)
+    if chosen is None or span.text != text:
+        return CacheOption(text=text, span=span)
+    start = span.start + chosen.start("option")
+    inner = Span(span.file, start, start + len(chosen["option"]))
+    return CacheOption(text=chosen["option"], span=inner, conditional=True)
 
 
 def _repository(reference: str) -> str:

@@ -29,14 +29,12 @@ def command() -> click.Command:
             ),
             click.Option(["--fix"], is_flag=True, help="Compare with the Dockerfile after the fix"),
             click.Option(["--unsafe"], is_flag=True, help="With --fix: as of lamina fix"),
-            click.Option(
-                ["--dockerfile"], metavar="OTHER", help="Compare with another Dockerfile"
-            ),
+            click.Option(["--dockerfile"], metavar="OTHER", help="Compare with another Dockerfile"),
             click.Option(["-f", "--file"], metavar="FILE", help="The Dockerfile"),
+            click.Option(["-C", "--context"], metavar="DIR", help="The build context (default: .)"),
             click.Option(
-                ["-C", "--context"], metavar="DIR", help="The build context (default: .)"
+                ["--build-arg"], multiple=True, metavar="NAME[=VALUE]", help="As of a build"
             ),
-            click.Option(["--build-arg"], multiple=True, metavar="NAME[=VALUE]", help="As of a build"),
             click.Option(
                 ["--build-context"], multiple=True, metavar="NAME=PLACE", help="As of a build"
             ),
