@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from lamina.remotecache.port import StoredDocument
 from tests.support.commands import Outcome, program, run
 from tests.support.lamina import Lamina
 from tests.support.registry import Registry
+from tools.bases import busybox_rootfs
 
 pytestmark = pytest.mark.root
 
@@ -211,6 +213,53 @@ def test_another_repository_borrows(machines: Machines, registry: Registry) -> N
     assert len([each for each in asked if each.startswith("GET /v2/lender/blobs")]) == 1
     machines.change(LAST, "RUN grep -q main /ran")
     assert cached(build(machines.new(), machines, f"--cache-from={other}")) == STEPS - 1
+
+
+def test_a_base_that_was_imported_here_is_pulled_there(
+    machines: Machines, registry: Registry, tmp_path: Path
+) -> None:
+    """Who imported and pushed the base image fills the cache. Another machine, which pulls that
+    image, uses it, also where a step needs the files; the image is the same.
+    """
+    base, ref = registry.repository("imported:1"), registry.repository("on-imported:cache")
+    name = registry.repository("on-imported:1")
+    first, text = machines.new(), DOCKERFILE.replace("FROM busybox", f"FROM {base}")
+    (machines.context / "Dockerfile").write_text(text)
+    rootfs = tmp_path / "rootfs.tar"
+    rootfs.write_bytes(busybox_rootfs())
+    first.run("import", rootfs, base).must_succeed()
+    first.run("push", base).must_succeed()
+    push = ("--push", f"--tag={name}")
+    made = image_digest(first, machines, *push, f"--cache-to=type=registry,ref={ref},mode=max")
+    shown = run([program("skopeo"), "inspect", "--tls-verify=false", "--raw", f"docker://{name}"])
+    kinds = {layer["mediaType"] for layer in json.loads(shown.stdout)["layers"]}
+    assert kinds == {"application/vnd.oci.image.layer.v1.tar+gzip"}
+    assert image_digest(machines.new(), machines, *push, f"--cache-from={ref}") == made
+    machines.change(LAST, "RUN grep -q main /ran")
+    assert cached(build(machines.new(), machines, f"--cache-from={ref}")) == STEPS - 1
+
+
+def test_a_foreign_image_does_not_say_whom_to_ask_for_its_layers(
+    machines: Machines, registry: Registry
+) -> None:
+    """Its layers are fetched from where it was found, whatever its manifest says."""
+    image = registry.repository("steered:1")
+    build(machines.new(), machines, "--push", f"--tag={image}")
+    url = f"http://{registry.address}/v2/steered/manifests"
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    asked = urllib.request.Request(f"{url}/1", headers={"Accept": kind})
+    with urllib.request.urlopen(asked) as answer:
+        document = json.load(answer)
+    for layer in document["layers"]:
+        layer["annotations"] = {"lamina.layer.origin": "localhost:1/elsewhere:1"}
+    put = urllib.request.Request(f"{url}/2", json.dumps(document).encode(), method="PUT")
+    put.add_header("Content-Type", kind)
+    urllib.request.urlopen(put).close()
+    (machines.context / "Dockerfile").write_text(f"FROM {registry.repository('steered:2')}\n")
+    machine = machines.new()
+    build(machine, machines)  # now the name is known here, and its layers are not
+    machines.change("\n", "\nRUN grep -q main /ran\n")
+    build(machine, machines)
 
 
 def test_a_folder_is_a_cache(machines: Machines, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ _WRITES = re.compile(r"[\d&]*>{1,2}\|?\s*(?P<path>\S*)")
 _LOCAL = re.compile(r"\.{1,2}(?:/.*)?|file:.*|.*/.*\.(?:deb|rpm|apk|whl|tgz|tar\.gz|gem)")
 _OUT = re.compile(r"\s(?:-\w*[oO]|--output(?:-document)?)[ =]?(?P<path>\S+)")
 _READS_FILES = frozenset(("-r", "--requirement", "-c", "--constraint", "-e", "--editable"))
+_COREPACK = frozenset(("enable", "prepare", "disable"))
 _REMOTE_INTERPRETERS = frozenset(("bash", "sh", "gpg", "tee", "tar"))
 
 
@@ -43,6 +44,8 @@ def _is(call: Call, *, piped: bool) -> bool:
         return False
     if piped and call.program in _REMOTE_INTERPRETERS and "pipeline" in call.invocation.inside:
         return all(not _is_local(word) for word in call.arguments())
+    if call.invocation.name == "corepack" and call.program in _COREPACK:
+        return True
     judge = _JUDGES.get(call.program)
     return judge is not None and judge(call)
 
@@ -138,11 +141,6 @@ def _bundle(call: Call) -> bool:
     return call.arguments()[:1] == ("config",)
 
 
-def _corepack(call: Call) -> bool:
-    words = call.arguments()
-    return words[:1] == ("enable",) or (words[:1] == ("prepare",) and len(words) > 1)
-
-
 def _mix(call: Call) -> bool:
     return call.arguments()[:1] in (("local.hex",), ("local.rebar",))
 
@@ -171,7 +169,6 @@ _JUDGES: Mapping[str, Callable[[Call], bool]] = MappingProxyType(
         "yarn": _yarn,
         "poetry": _poetry,
         "gem": _gem,
-        "corepack": _corepack,
         "mix": _mix,
         "git": _git,
     }

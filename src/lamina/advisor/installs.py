@@ -38,7 +38,15 @@ _ELSEWHERE = (
 )
 
 
-_OFFLINE = ("--offline", "--local", "--no-index", "--no-network", "--dry-run", "--help", "--version")
+_OFFLINE = (
+    "--offline",
+    "--local",
+    "--no-index",
+    "--no-network",
+    "--dry-run",
+    "--help",
+    "--version",
+)
 
 
 class Install(msgspec.Struct, frozen=True, kw_only=True):

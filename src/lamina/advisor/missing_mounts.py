@@ -19,6 +19,7 @@ from lamina.advisor.editing import add_flags, remove_word, replace_word
 from lamina.advisor.finding import Edit, Finding, Fix
 from lamina.advisor.folders import misplaced
 from lamina.advisor.mounts import Need, covered, mounts_of, owner, within
+from lamina.advisor.needs import configured, needed
 from lamina.advisor.project import Project
 from lamina.advisor.stagestate import Place, StageState, walk
 from lamina.advisor.tools.recognition import Use, calls, cleans, switched_off, uses

@@ -36,6 +36,7 @@ from lamina.dockerfile.instructions.commands import (
 from lamina.errors import LaminaError
 
 _POSIX = frozenset(("sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"))
+_PLAIN = re.compile(r"[\w./:=,@%+-]*", re.ASCII)
 _ROOT = frozenset(("root", "0"))
 _MAKES_USERS = re.compile(r"\b(?:useradd|adduser)\b")
 _PLATFORM = ("TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT", "BUILDPLATFORM")
@@ -95,6 +96,8 @@ class StageState(msgspec.Struct, frozen=True, kw_only=True):
 
     def expand(self, text: str) -> str | None:
         """The text with variables in place; None where one is not known or not set."""
+        if _PLAIN.fullmatch(text):
+            return text
         known = {name: value for name, value in self.variables.items() if value is not None}
         try:
             expansion = Lexer().expand(text, known)

@@ -141,6 +141,8 @@ def _change(change: Change) -> str:
     match kind:
         case "file":
             return f"file {name} {_happened(before, after)}"
+        case "files":
+            return f"the files of {_source(name)} changed"
         case "mode":
             return f"mode of {name} {before} → {after}"
         case "owner":
@@ -161,6 +163,12 @@ def _change(change: Change) -> str:
             return "the instruction changed"
         case _:
             return f"{change.part} {_happened(before, after)}"
+
+
+def _source(name: str) -> str:
+    """What is copied: `INPUT:PATH`, or the place where it is mounted."""
+    number, _, path = name.partition(":")
+    return path if number.isdigit() else name
 
 
 def _happened(before: str | None, after: str | None) -> str:

@@ -36,6 +36,14 @@ from lamina.trace.verdict import (
         ),
         (KeyChanged(changes=(Change(part="base", before="x", after="y"),)), "base image moved"),
         (
+            KeyChanged(changes=(Change(part="files:1:/src", before="a", after="b"),)),
+            "the files of /src changed",
+        ),
+        (
+            KeyChanged(changes=(Change(part="files:/mnt", before="a", after="b"),)),
+            "the files of /mnt changed",
+        ),
+        (
             KeyChanged(changes=(Change(part="mode:run.sh", before="0644", after="0755"),)),
             "mode of run.sh 0644 → 0755",
         ),

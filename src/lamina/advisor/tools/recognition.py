@@ -91,8 +91,9 @@ def uses(run: Run, state: StageState, tools: Iterable[Tool]) -> Iterator[Use]:
         return
     known = tuple(tools)
     for call in calls(run, state):
+        program = call.program
         for tool in known:
-            verb = _verb(call, tool)
+            verb = _verb(call, tool) if _is(program, tool) else None
             if verb is not None and call.has(tool.offline) is None:
                 yield Use(tool=tool, verb=verb, call=call)
 
@@ -167,12 +168,13 @@ def _home(cache: Cache, call: Call, state: StageState, home: str | None) -> str 
     return home
 
 
+def _is(program: str, tool: Tool) -> bool:
+    if program in tool.programs:
+        return True
+    return "pip" in tool.programs and _VERSIONED_PIP.fullmatch(program) is not None
+
+
 def _verb(call: Call, tool: Tool) -> tuple[str, ...] | None:
-    program = call.program
-    if program not in tool.programs and not (
-        "pip" in tool.programs and _VERSIONED_PIP.fullmatch(program)
-    ):
-        return None
     words = call.arguments(tool.valued)
     if not tool.uses:
         return words or None
