@@ -36,8 +36,8 @@ check: setup-check ## format, lint, types, imports, fast tests: under a minute
 test: setup-test check ## every check and test but the slow ones of test-tools
 	$(PYTEST) tests --ignore=tests/unit -m "not tools" -n 2 --dist loadfile --durations=10 $(ARGS)
 
-test-tools: setup-test ## cache mounts with the real package managers of eight languages
-	$(PYTEST) tests/tools -m tools -s $(ARGS)
+test-tools: setup-test ## cache mounts and fixes with real package managers; slow
+	$(PYTEST) tests/tools tests/system/test_fixes.py -m tools -s $(ARGS)
 
 conformance: setup-test ## BuildKit's own cases, from the folder named by LAMINA_CONFORMANCE
 	$(PYTEST) tests/conformance $(ARGS)

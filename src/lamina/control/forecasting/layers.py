@@ -30,10 +30,13 @@ _ROOT = Entry(path=b"", kind=Kind.DIRECTORY, mode=0o755)
 
 
 class KnownLayer(msgspec.Struct, frozen=True, dict=True):
-    """A layer of which every entry is known; `make` lists them. `top` is above all of them."""
+    """A layer of which every entry is known; `make` lists them. `top` is above all of them but for
+    the folders that lead there. `find` tells what is at one path, without a list of them all.
+    """
 
     make: Callable[[], Iterable[Entry]]
     top: bytes = b""
+    find: Callable[[bytes], Entry | None] | None = None
 
     @cached_property
     def entries(self) -> dict[bytes, Entry]:
@@ -53,13 +56,18 @@ class KnownLayer(msgspec.Struct, frozen=True, dict=True):
         """Whether it may have something at, above or below a path."""
         return _related(self.top, path)
 
+    def entry(self, path: bytes) -> Entry | None:
+        """What it has at exactly a path."""
+        return self.entries.get(path) if self.find is None else self.find(path)
+
 
 class UnknownLayer(msgspec.Struct, frozen=True, dict=True):
     """A layer of which at most the places are known: `places` gives the paths of its files, None
-    where not even these are known.
+    where not even these are known. `covering`: its id is another one whenever anything below it is.
     """
 
     places: Callable[[], Sequence[bytes] | None]
+    covering: bool = False
 
     @cached_property
     def known(self) -> list[bytes] | None:
@@ -100,19 +108,44 @@ def look(stack: Stack, path: bytes, models: Models) -> Sight:
     later step writes to it.
     """
     layers = [(layer.id, models(layer.id)) for layer in stack]
-    known = [m for _, m in layers if isinstance(m, KnownLayer) and m.concerns(path)]
-    tree = LayeredTree(known)
+    unknown = _unknown(layers, path)
+    if unknown:
+        # What lies below a covering layer need not be looked at: its id stands for that.
+        first = max((place for place, _, model in unknown if model.covering), default=0)
+        return Sight(
+            tree=_known_tree(layers[first:], path), unknown=tuple(each[1] for each in unknown)
+        )
+    tree = _known_tree(layers, path)
     entry = _found(tree, path)
-    real = entry.path if entry is not None else path
-    is_file = entry is not None and entry.kind is Kind.FILE
-    unknown = tuple(
-        layer
-        for layer, model in layers
-        if isinstance(model, UnknownLayer)
-        and not (is_file and model.known is None)
-        and (model.concerns(real) or (real != path and model.concerns(path)))
-    )
-    return Sight(tree=tree, unknown=unknown)
+    real = _unknown(layers, entry.path) if entry is not None and entry.path != path else []
+    return Sight(tree=tree, unknown=tuple(each[1] for each in real))
+
+
+def _known_tree(layers: Sequence[tuple[Digest, Model]], path: bytes) -> LayeredTree:
+    known = (model for _, model in layers if isinstance(model, KnownLayer))
+    return LayeredTree([model for model in known if model.concerns(path)])
+
+
+def _unknown(
+    layers: Sequence[tuple[Digest, Model]], path: bytes
+) -> list[tuple[int, Digest, UnknownLayer]]:
+    """The unknown layers that may have something at a path, with their places in the stack."""
+    found = [
+        (place, layer, model)
+        for place, (layer, model) in enumerate(layers)
+        if isinstance(model, UnknownLayer) and model.concerns(path)
+    ]
+    if found and _is_file(layers, path):
+        return [each for each in found if each[2].known is not None]
+    return found
+
+
+def _is_file(layers: Sequence[tuple[Digest, Model]], path: bytes) -> bool:
+    """Whether the highest known layer that has something at a path has a file there."""
+    known = (model for _, model in reversed(layers) if isinstance(model, KnownLayer))
+    entries = (model.entry(path) for model in known if model.concerns(path))
+    found = next(filter(None, entries), None)
+    return found is not None and found.kind is Kind.FILE
 
 
 def _found(tree: LayeredTree, path: bytes) -> Entry | None:

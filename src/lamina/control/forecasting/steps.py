@@ -157,7 +157,11 @@ class ForeseenCopy(Copy):
         if unknown or (unpacked and any(map(_may_be_archive, taken))):
             return UnknownLayer(places=lambda: (top,))
         op = self.op
-        return KnownLayer(make=lambda: _placed(op, taken, top, named=named), top=top)
+        return KnownLayer(
+            make=lambda: _placed(op, taken, top, named=named),
+            top=top,
+            find=lambda path: _found(taken, top, path, named=named),
+        )
 
     def _select(self, source: TreeSource, result: Result) -> Selection:
         return self._foresight.select(source, self.op.exclude, result)
@@ -211,7 +215,7 @@ class ForeseenRun(Cached):
         if real is not None:
             return (*below, real)
         foreseen = digest_of(f"forecast: what comes of {key.digest}".encode())
-        model = UnknownLayer(places=lambda: evidence.places(vertex))
+        model = UnknownLayer(places=lambda: evidence.places(vertex), covering=True)
         return (*below, self._foresight.made(key, foreseen, model))
 
 
@@ -322,6 +326,30 @@ def _placed(
                 put(item.entry, _join(place, item.target))
     found.pop(b"", None)
     return list(found.values())
+
+
+def _found(
+    taken: Sequence[Selection | InlineSource], top: bytes, path: bytes, *, named: bool
+) -> Entry | None:
+    """What a COPY puts at a path, as it is in the source: its kind is what counts."""
+    for each in reversed(taken):
+        if isinstance(each, InlineSource):
+            if path == (_join(top, os.fsencode(each.name)) if named else top):
+                return Entry(path=path, kind=Kind.FILE)
+            continue
+        for match in reversed(each.matches):
+            is_directory = match.entry.kind is Kind.DIRECTORY
+            place = top if is_directory or not named else _join(top, match.name)
+            start = place + b"/" if place else b""
+            if path == place or not path.startswith(start):
+                if path == place:
+                    return match.entry
+                continue
+            target = path[len(start) :]
+            found = next((item.entry for item in match.items if item.target == target), None)
+            if found is not None:
+                return found
+    return None
 
 
 def _above(path: bytes) -> list[Entry]:
