@@ -262,6 +262,12 @@ def test_a_foreign_image_does_not_say_whom_to_ask_for_its_layers(
     build(machine, machines)
 
 
+def test_without_a_runner_its_cache_is_left_out(machines: Machines) -> None:
+    """The command line of a CI job is good on its author's machine."""
+    outcome = build(machines.new(), machines, "--cache-from=type=gha", "--cache-to=type=gha")
+    assert outcome.said.count("a cache is left out: type=gha: ") == 1
+
+
 def test_a_folder_is_a_cache(machines: Machines, tmp_path: Path) -> None:
     """type=local: an OCI layout that skopeo reads, by tag and by digest; reset removes the rest."""
     folder = tmp_path / "cache"

@@ -19,7 +19,10 @@ pytestmark = pytest.mark.root
 
 COMMITS = 32
 # A command whose output depends on the files of a folder, their modes, and the environment.
-DIGEST = "{ env | sort; find %s -type f | sort | xargs sha256sum; find %s | sort | xargs stat -c '%%n %%a'; }"
+DIGEST = (
+    "{ env | sort; find %s -type f | sort | xargs sha256sum; "
+    "find %s | sort | xargs stat -c '%%n %%a'; }"
+)
 PLACE = re.compile(r"\[(?:(?P<stage>.+) )? *[0-9]+/[0-9]+\] (?P<text>.*)", re.DOTALL)
 
 Step = tuple[str, str]  # stage, text

@@ -7,6 +7,7 @@ that read what the real ones read, and note every run in the build's output.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ case " $* " in
 *) echo "INSTALLING {tool} $*"
    mkdir -p /deps
    cat {manifests} > /deps/all
-   case " $* " in *" --no-root "*) ;; *) if [ -n "{whole}" ]; then cp src/main /deps/self; fi ;; esac ;;
+   case "$* {whole}" in *--no-root*|*" ") ;; *) cp src/main /deps/self ;; esac ;;
 esac
 SCRIPT
 """
@@ -136,7 +137,7 @@ def test_volatile_arguments_below_work(lamina: Lamina, tmp_path: Path) -> None:
     assert fixed.index("RUN mkdir -p /var/state") < fixed.index("ARG GIT_SHA")
     after, _ = project.build("--build-arg=GIT_SHA=1")
     same_files(before, after)
-    assert after.config["config"]["Labels"] == before.config["config"]["Labels"]
+    assert after.config["Labels"] == before.config["Labels"]
     assert sorted(after.env.items()) == sorted(before.env.items())
     built = lamina.build(tmp_path / "p", "--build-arg=GIT_SHA=2").must_succeed()
-    assert " WORKING" not in built.said
+    assert re.search(r"(?m)^#\d+ [\d.]+ WORKING", built.said) is None

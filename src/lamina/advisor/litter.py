@@ -37,11 +37,11 @@ _NODE_INSTALL = re.compile(
 _PYTHON_INSTALL = re.compile(r"\b(?:pip\d?|uv|poetry|pdm|venv|virtualenv)\b")
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z ]+ )?PRIVATE KEY-----")
 _TOKENS = re.compile(
-    r"(?m)_(?:authToken|auth|password)\s*=\s*(?!\s*[\"']?\$)\S+|^\s*password\s*[=:]\s*\S+"
+    r"(?m)_(?:authToken|auth|password)[ \t]*=[ \t]*(?![\"']?\$)\S+|^\s*password[ \t]*[=:][ \t]*\S+"
 )
 _VARIABLES = re.compile(
     r"(?mi)^\s*(?:export\s+)?\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY|API_?KEY|ACCESS_KEY)\w*"
-    r"\s*=\s*[\"']?(?!changeme|change_me|example|your|xxx|todo|<|\$\{?\w)[^\s\"'#]{6,}"
+    r"[ \t]*=[ \t]*[\"']?(?!changeme|change_me|example|your|xxx|todo|<|\$\{?\w)[^\s\"'#]{6,}"
 )
 
 

@@ -290,6 +290,8 @@ def _is_lock(path: str) -> bool:
 
 
 def _many(manifests: Manifests, texts: list[str | None]) -> bool:
+    if not manifests.many:
+        return True
     pattern = re.compile(manifests.many, re.MULTILINE)
     return any(text is not None and pattern.search(text) for text in texts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from lamina.oci.reference import Reference, parse_reference
 from lamina.ops.run import Seed
 from lamina.ops.stacks import Stacks
 from lamina.remotecache.composing import Built
+from lamina.remotecache.errors import NoCacheService
 from lamina.remotecache.mounts.choosing import ALL, choose
 from lamina.remotecache.place import CachePlace, Setting
 from lamina.trace.recorder import Recorder
@@ -39,13 +40,15 @@ _INLINE_ARGUMENT = "BUILDKIT_INLINE_CACHE"
 
 class CachePlaces(msgspec.Struct, frozen=True, kw_only=True):
     """The places of a build, checked. `inline`: the images hold their cache, too. `closed` are the
-    addresses that would be written, if a --cache-from of them were not read-only.
+    addresses that would be written, if a --cache-from of them were not read-only. `out_of_reach`
+    says why caches are left out that only the jobs of a CI service have.
     """
 
     sources: tuple[CachePlace, ...] = ()
     targets: tuple[CachePlace, ...] = ()
     inline: bool = False
     closed: tuple[str, ...] = ()
+    out_of_reach: tuple[str, ...] = ()
 
 
 def inline_argument(request: BuildRequest) -> bool:
@@ -66,7 +69,12 @@ def choose_places(
     *,
     platforms: Sequence[Platform],
 ) -> CachePlaces:
-    """Checks every flag. Raises UsageError."""
+    """Checks every flag. Raises UsageError.
+
+    The same flags are good in a job of GitHub Actions and on the machine of who wrote them: there
+    the service of those jobs is left out, with a warning. buildx leaves it out silently.
+    """
+    away: dict[str, None] = {}
     setting = Setting(
         environ=environ,
         client=_clients(environ),
@@ -74,12 +82,17 @@ def choose_places(
         platforms=tuple(platforms),
         neighbours=_neighbours(request),
     )
-    sources = tuple(wiring.choose_cache(each, setting, writes=False) for each in request.cache_from)
-    targets = tuple(
-        wiring.choose_cache(each, setting, writes=True)
-        for each in request.cache_to
-        if each.type != "inline"
-    )
+
+    def chosen(caches: Iterable[CacheRequest], *, writes: bool) -> Iterator[CachePlace]:
+        for each in caches:
+            try:
+                yield wiring.choose_cache(each, setting, writes=writes)
+            except NoCacheService as error:
+                away[error.message] = None
+
+    sources = tuple(chosen(request.cache_from, writes=False))
+    outside = (each for each in request.cache_to if each.type != "inline")
+    targets = tuple(chosen(outside, writes=True))
     _check_inline(request.cache_to)
     for place in (*sources, *targets):
         choose(place.options.mounts, default=ALL)
@@ -89,6 +102,7 @@ def choose_places(
         targets=tuple(each for each in targets if (each.kind, each.address) not in closed),
         inline=inline_argument(request) or any(e.type == "inline" for e in request.cache_to),
         closed=tuple(each.address for each in targets if (each.kind, each.address) in closed),
+        out_of_reach=tuple(away),
     )
 
 
@@ -138,6 +152,8 @@ class ExternalCaches:
 
     def start(self) -> None:
         """Begin to read."""
+        for why in self._places.out_of_reach:
+            self._recorder.warn(f"a cache is left out: {why}")
         for address in self._places.closed:
             self._recorder.warn(f"{address} is not written: --cache-from says read-only")
         self.imports.start()

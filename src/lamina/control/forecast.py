@@ -31,12 +31,13 @@ from lamina.dockerfile.ignorefile import parse_ignore_file
 from lamina.errors import UserError
 from lamina.solver.port import Result
 from lamina.source import SourceFile
+from lamina.trace.recorder import Watcher
 
 _MAX_FILE = 16 << 20
 _NAMED = 3  # things of a kind that a note names
 
-Told = Callable[[int, int], None]
-"""Is told how many of how many commits are done."""
+Watch = Callable[[], contextlib.AbstractContextManager[Watcher]]
+"""Opens the view of a build."""
 
 
 class ForecastRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,16 +80,18 @@ def forecast(
     root: str,
     environ: Mapping[str, str],
     stdin: BinaryIO,
-    told: Told = lambda done, of: None,
+    watch: Watch,
 ) -> Forecast:
-    """Raises UserError (also where there is no git, or no repository), HostError."""
+    """Raises UserError (also where there is no git, or no repository), HostError; with `calibrate`
+    what a build raises, which `watch` shows.
+    """
     build = request.build
     repository = open_repository(build.context)
     commits = repository.commits(most=request.commits)
     places = _places(build, repository)
     compared = _compared(request, places)
     if request.calibrate:
-        _calibrate(build, compared, root=root, environ=environ, stdin=stdin)
+        _calibrate(build, compared, root=root, environ=environ, stdin=stdin, watch=watch)
     store = open_store(root, environ)
     with contextlib.ExitStack() as held:
         objects = held.enter_context(GitObjects(repository))
@@ -105,7 +108,7 @@ def forecast(
         before = Replayer(setting, compared.before)
         after = Replayer(setting, compared.after) if compared.after is not None else None
         found = []
-        for number, commit in enumerate(commits, 1):
+        for commit in commits:
             replayed = ForecastCommit(
                 id=commit.id,
                 time=commit.time,
@@ -114,13 +117,19 @@ def forecast(
                 after=after.replay(commit) if after is not None else None,
             )
             found.append(replayed)
-            told(number, len(commits))
     made = Forecast(
         asked=request.commits,
         before=compared.named[0],
         after=compared.named[1],
         commits=tuple(found),
     )
+    if not made.counted():
+        last = made.commits[-1]
+        error = last.before.error or (last.after.error if last.after is not None else "")
+        raise UserError(
+            f"none of the last {len(found)} commits would build; the latest one: {error}",
+            hint="see -C, -f and --target",
+        )
     replayers = (before,) if after is None else (before, after)
     notes = _Notes(made, repository, setting, replayers, request)
     return replace(made, notes=tuple(notes.all()))
@@ -218,6 +227,7 @@ def _calibrate(
     root: str,
     environ: Mapping[str, str],
     stdin: BinaryIO,
+    watch: Watch,
 ) -> None:
     """Build what lies in the context, with every Dockerfile that is to be replayed."""
     import tempfile
@@ -233,14 +243,15 @@ def _calibrate(
                 _write(f"{path}.dockerignore", compared.after.ignore)
             requests.append(replace(build, dockerfile=path))
         for request in requests:
-            run_build(
-                replace(request, outputs=(OutputRequest(type="cacheonly"),), no_cache=True),
-                root=root,
-                watchers=(),
-                environ=environ,
-                stdin=stdin,
-                stdout=io.BytesIO(),
-            )
+            with watch() as watcher:
+                run_build(
+                    replace(request, outputs=(OutputRequest(type="cacheonly"),), no_cache=True),
+                    root=root,
+                    watchers=(watcher,),
+                    environ=environ,
+                    stdin=stdin,
+                    stdout=io.BytesIO(),
+                )
 
 
 def _write(path: str, source: SourceFile) -> None:

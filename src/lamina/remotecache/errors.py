@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamina.errors import RemoteError
+from lamina.errors import RemoteError, UsageError
 
 
 class UnreadableCache(RemoteError):
@@ -15,3 +15,7 @@ class NotACache(RemoteError):
 
 class ExportTimedOut(RemoteError):
     """The time that `timeout=` gave an export is over."""
+
+
+class NoCacheService(UsageError):
+    """A cache that only jobs of a CI service have, and no address of one was given."""

@@ -22,6 +22,7 @@ from lamina.registry.transport import Transport
 from lamina.remotecache.gha import GhaCache, GhaPlace
 from lamina.remotecache.gha_line import Line
 from lamina.remotecache.gha_protocol import CacheService, ServiceV1, ServiceV2
+from lamina.remotecache.errors import NoCacheService
 from lamina.remotecache.gha_rest import RestApi
 
 ATTRIBUTES = frozenset(
@@ -46,12 +47,12 @@ def parse(
     environ: Mapping[str, str],
     sleep: Callable[[float], None] = time.sleep,
 ) -> GhaCache:
-    """The cache that the attributes describe. Raises UsageError; asks nobody."""
+    """The cache that the attributes describe. Raises NoCacheService, UsageError; asks nobody."""
     token = attributes.get("token") or environ.get("ACTIONS_RUNTIME_TOKEN", "")
     url, version = _service(attributes, environ)
     if not url or not token:
         lacking = "token" if url else "address of the cache service"
-        raise UsageError(f"type=gha: the {lacking} is missing", hint=_HINT)
+        raise NoCacheService(f"type=gha: the {lacking} is missing", hint=_HINT)
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise UsageError(f"type=gha: not an address: {url!r}", hint=_HINT)
     scope = attributes.get("scope") or DEFAULT_SCOPE

@@ -79,14 +79,14 @@ def render_json(found: Forecast) -> bytes:
 
 def step_label(name: StepName) -> str:
     """`build: RUN make`"""
-    text = one_line(name.text)
+    text = " ".join(one_line(name.text).replace("\\ ", " ").split())
     return f"{name.stage}: {text}" if name.stage else text
 
 
 def _table(found: Forecast) -> tuple[list[str], list[list[str]]]:
-    header = ["step", "builds", "hits", "misses", "time lost"]
+    header = ["step", "builds", "hits", "misses", "time"]
     if found.after:
-        header += ["after: hits", "misses", "time lost"]
+        header += ["after: hits", "misses", "time"]
     rows = []
     for row in found.rows():
         count = (row.before or row.after or Total()).builds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -13,6 +14,7 @@ from lamina.cli.values import Values
 from lamina.control.forecast import ForecastRequest
 from lamina.control.request import BuildRequest
 from lamina.errors import UsageError, UserError
+from lamina.trace.recorder import Watcher
 
 COMMITS = 200
 
@@ -55,13 +57,26 @@ def command() -> click.Command:
 
 
 def run(session: Session, flags: Mapping[str, object]) -> int:
-    request = _request(Values(flags), session)
     values = Values(flags)
+    request = _request(values, session)
     from lamina.control.forecast import forecast
     from lamina.ui.forecast import render_forecast, render_json
     from lamina.ui.printable import encode
+    from lamina.ui.progress import open_progress
 
-    found = forecast(request, root=session.root, environ=session.environ, stdin=session.stdin)
+    @contextlib.contextmanager
+    def watch() -> Iterator[Watcher]:
+        progress = open_progress("auto", stderr=session.stderr, environ=session.environ)
+        with contextlib.closing(progress):
+            yield progress
+
+    found = forecast(
+        request,
+        root=session.root,
+        environ=session.environ,
+        stdin=session.stdin,
+        watch=watch,
+    )
     chart = values.given("svg")
     if chart is not None:
         from lamina.ui.forecast_chart import render_chart

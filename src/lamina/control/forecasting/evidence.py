@@ -20,7 +20,7 @@ from lamina.errors import HostError
 from lamina.graph.ops import ExecOp
 from lamina.graph.vertex import Vertex
 from lamina.layer.stack import Layer, Stack
-from lamina.oci.digest import Digest, digest_from
+from lamina.oci.digest import Digest
 from lamina.ops.stacks import EMPTY_LAYER
 
 _MOST = 20_000  # records
@@ -33,7 +33,6 @@ _STACK = msgspec.msgpack.Decoder(Stack)
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a step: its result's highest layer, and the seconds that it took."""
 
-    key: Digest
     own: bool
     layer: Layer
     seconds: float
@@ -45,18 +44,16 @@ class Evidence:
     def __init__(self, store: Store, place: str) -> None:
         self._store = store
         self._seen: dict[str, list[Seen]] = {}
-        self._constant: dict[str, Layer | None] = {}
         rows = store.index.rows(
-            "SELECT key, locus, name, parts, stack, seconds FROM records "
+            "SELECT locus, name, parts, stack, seconds FROM records "
             "ORDER BY last_used DESC LIMIT ?",
             (_MOST,),
         )
-        for key, locus, name, parts, stack, seconds in rows:
+        for locus, name, parts, stack, seconds in rows:
             layers = _STACK.decode(stack)
             if not name or not layers:
                 continue
             seen = Seen(
-                key=digest_from(key),
                 own=locus.startswith(f"{place}:"),
                 layer=layers[-1],
                 seconds=seconds,
@@ -69,14 +66,13 @@ class Evidence:
         record = self._store.index.record(key)
         return record.stack[-1] if record is not None and record.stack else None
 
-    def constant(self, vertex: Vertex) -> Layer | None:
-        """What a step makes whatever its inputs are, as far as all its records agree: nothing at
-        all, or the same under two keys or more.
+    def writes_nothing(self, vertex: Vertex) -> bool:
+        """Whether none of the step's runs has changed a file, as of a linter or a test.
+
+        That several runs made the same files shows less: maybe what they depend on did not change.
         """
-        question = _question(vertex)
-        if question not in self._constant:
-            self._constant[question] = self._agreed(self._own(vertex))
-        return self._constant[question]
+        own = self._own(vertex)
+        return bool(own) and all(seen.layer.id == EMPTY_LAYER for seen in own)
 
     def places(self, vertex: Vertex) -> tuple[bytes, ...] | None:
         """The paths that the step wrote to in earlier builds; None where none is at hand."""
@@ -103,15 +99,6 @@ class Evidence:
 
     def _of(self, vertex: Vertex) -> Sequence[Seen]:
         return self._seen.get(text_of(vertex.name)) or self._seen.get(_question(vertex)) or ()
-
-    @staticmethod
-    def _agreed(seen: Iterable[Seen]) -> Layer | None:
-        keys = {each.key for each in seen}
-        layers = {each.layer.id: each.layer for each in seen}
-        if len(layers) != 1:
-            return None
-        [layer] = layers.values()
-        return layer if layer.id == EMPTY_LAYER or len(keys) > 1 else None
 
 
 def text_of(name: str) -> str:

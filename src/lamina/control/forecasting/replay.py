@@ -129,7 +129,7 @@ class Replayer:
         whole = GitTree(listings, commit.tree)
         folder = whole.lookup(context)
         if folder is None or folder.kind is not Kind.DIRECTORY:
-            raise Unbuildable(f"there is no folder {os.fsdecode(context)}")
+            raise Unbuildable(f"it has no folder {os.fsdecode(context)}")
         match self._choice:
             case Own(paths=paths):
                 dockerfile, ignore = _own_files(whole, paths, context)
@@ -315,7 +315,7 @@ def _own_files(
             general = b"/".join(filter(None, (context, b".dockerignore")))
             ignore = _text(whole, os.fsencode(f"{path}.dockerignore")) or _text(whole, general)
             return dockerfile, ignore
-    raise Unbuildable(f"there is no {paths[0]}")
+    raise Unbuildable(f"it has no {paths[0]}")
 
 
 def _text(tree: GitTree, path: bytes) -> SourceFile | None:
