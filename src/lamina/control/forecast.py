@@ -23,8 +23,8 @@ from lamina.context.statindex import StatIndex
 from lamina.context.tree import ContextTree
 from lamina.control.forecasting.bases import ForecastBases
 from lamina.control.forecasting.evidence import Evidence
+from lamina.control.forecasting.foresight import Foresight
 from lamina.control.forecasting.replay import Choice, Own, Replayer, Same, Setting
-from lamina.control.forecasting.steps import Foresight
 from lamina.control.request import BuildRequest, OutputRequest
 from lamina.control.store import open_store
 from lamina.dockerfile.ignorefile import parse_ignore_file

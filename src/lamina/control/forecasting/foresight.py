@@ -1,4 +1,4 @@
-"""What a forecast knows besides the steps themselves: layers, selections, and what builds recorded."""
+"""What a forecast knows besides the steps themselves: layers, selections, what builds recorded."""
 
 from __future__ import annotations
 

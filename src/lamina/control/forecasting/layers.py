@@ -107,23 +107,44 @@ def look(stack: Stack, path: bytes, models: Models) -> Sight:
     A single file that a COPY put there is taken to be as it was put, unless a record shows that a
     later step writes to it.
     """
+    path, _ = resolve(stack, path, models)
     layers = [(layer.id, models(layer.id)) for layer in stack]
     unknown = _unknown(layers, path)
-    if unknown:
-        # What lies below a covering layer need not be looked at: its id stands for that.
-        first = max((place for place, _, model in unknown if model.covering), default=0)
-        return Sight(
-            tree=_known_tree(layers[first:], path), unknown=tuple(each[1] for each in unknown)
-        )
-    tree = _known_tree(layers, path)
-    entry = _found(tree, path)
-    real = _unknown(layers, entry.path) if entry is not None and entry.path != path else []
-    return Sight(tree=tree, unknown=tuple(each[1] for each in real))
+    # What lies below a covering layer need not be looked at: its id stands for that.
+    first = max((place for place, _, model in unknown if model.covering), default=0)
+    known = (model for _, model in layers[first:] if isinstance(model, KnownLayer))
+    # Folders above it may be links, of any layer that has them.
+    tree = LayeredTree([model for model in known if model.concerns(path) or not model.top])
+    return Sight(tree=tree, unknown=tuple(layer for _, layer, _ in unknown))
 
 
-def _known_tree(layers: Sequence[tuple[Digest, Model]], path: bytes) -> LayeredTree:
-    known = (model for _, model in layers if isinstance(model, KnownLayer))
-    return LayeredTree([model for model in known if model.concerns(path)])
+def resolve(stack: Stack, path: bytes, models: Models) -> tuple[bytes, Entry | None]:
+    """Where a path leads, and what is known to be there; folders are taken to stay folders.
+
+    Raises UserError for a circle of symlinks.
+    """
+    every = [models(layer.id) for layer in reversed(stack)]
+    known = [model for model in every if isinstance(model, KnownLayer)]
+    todo = [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
+    here, entry = b"", None
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == b"..":
+            here = here.rpartition(b"/")[0]
+            continue
+        inner = here + b"/" + part if here else part
+        entry = _highest(known, inner)
+        if entry is None or entry.kind is not Kind.SYMLINK:
+            here = inner
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise UserError(f"too many levels of symbolic links: /{os.fsdecode(path)}")
+        if entry.link.startswith(b"/"):
+            here = b""
+        todo += [p for p in reversed(entry.link.split(b"/")) if p not in (b"", b".")]
+    return here, entry if here else _ROOT
 
 
 def _unknown(
@@ -142,17 +163,16 @@ def _unknown(
 
 def _is_file(layers: Sequence[tuple[Digest, Model]], path: bytes) -> bool:
     """Whether the highest known layer that has something at a path has a file there."""
-    known = (model for _, model in reversed(layers) if isinstance(model, KnownLayer))
-    entries = (model.entry(path) for model in known if model.concerns(path))
-    found = next(filter(None, entries), None)
+    known = [model for _, model in reversed(layers) if isinstance(model, KnownLayer)]
+    found = _highest(known, path)
     return found is not None and found.kind is Kind.FILE
 
 
-def _found(tree: LayeredTree, path: bytes) -> Entry | None:
-    try:
-        return tree.lookup(path)
-    except UserError:
-        return None
+def _highest(layers: Iterable[KnownLayer], path: bytes) -> Entry | None:
+    """What the highest of some layers, highest first, has at a path."""
+    entries = (layer.entry(path) for layer in layers if layer.concerns(path))
+    found = next(filter(None, entries), None)
+    return None if found is None or found.kind is Kind.WHITEOUT else found
 
 
 class LayeredTree:

@@ -16,12 +16,12 @@ from lamina.cachekey.key import CacheKey
 from lamina.context.gitobjects import Commit
 from lamina.context.gittree import GitListings, GitTree
 from lamina.control.forecasting.bases import ForecastBases
+from lamina.control.forecasting.foresight import Foresight
 from lamina.control.forecasting.steps import (
     ForeseenBinder,
     ForeseenCopy,
     ForeseenMakeDir,
     ForeseenRun,
-    Foresight,
     Watched,
 )
 from lamina.control.store import Store

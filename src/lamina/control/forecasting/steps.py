@@ -8,36 +8,25 @@ cached here, as it does in a build.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 
-import msgspec
-from msgspec.structs import replace
-
 from lamina.cachekey.key import CacheKey
-from lamina.context.gittree import GitTree
-from lamina.control.forecasting.evidence import Evidence
-from lamina.control.forecasting.layers import KnownLayer, Model, UnknownLayer, look
-from lamina.control.store import Store
-from lamina.errors import HostError
-from lamina.graph.ops import CopyOp, InlineSource, MakeDirOp, TreeSource
+from lamina.control.forecasting.foresight import Foresight
+from lamina.control.forecasting.layers import KnownLayer, UnknownLayer, resolve
+from lamina.control.forecasting.placing import Placing, folders_above
+from lamina.graph.ops import CopyOp, CopySource, InlineSource, MakeDirOp, TreeSource
 from lamina.graph.vertex import Vertex
 from lamina.layer.entry import Entry, Kind
 from lamina.layer.stack import Layer, Stack
-from lamina.notation.chmod import parse_mode_change
-from lamina.oci.digest import Digest, digest_from, digest_of
+from lamina.oci.digest import digest_of
 from lamina.ops.bind import Binder
 from lamina.ops.copy import Copy
-from lamina.ops.copying.select import SourceNotFound, select
-from lamina.ops.copying.selection import Item, Match, Selection
-from lamina.ops.copying.wildcards import split_wildcards
+from lamina.ops.copying.selection import Selection
 from lamina.ops.makedir import MakeDir
 from lamina.ops.run import Run
-from lamina.ops.stacks import EMPTY_LAYER, identity
+from lamina.ops.stacks import EMPTY_LAYER
 from lamina.solver.port import Cached, Result, Running
-
-_ENCODE = msgspec.msgpack.Encoder().encode
 
 
 class ForeseenCopy(Copy):
@@ -50,44 +39,24 @@ class ForeseenCopy(Copy):
     def run(self, inputs: Sequence[Result], running: Running) -> Stack:
         below = inputs[0]
         assert isinstance(below, tuple)
-        taken = [
-            self._select(source, inputs[source.input]) if isinstance(source, TreeSource) else source
-            for source in self.op.sources
-        ]
-        matches = [m for each in taken if isinstance(each, Selection) for m in each.matches]
-        if not matches and not any(isinstance(each, InlineSource) for each in taken):
-            return (*below, Layer(id=EMPTY_LAYER))
         dest = os.fsencode(self.op.dest)
-        foresight = self._foresight
-        there = look(below, dest.strip(b"/"), foresight.model).tree.lookup(dest)
+        top, there = resolve(below, dest, self._foresight.model)
         is_directory = there is not None and there.kind is Kind.DIRECTORY
-        named = dest.endswith(b"/") or is_directory
-        if (
-            is_directory
-            and all(_is_empty(match) for match in matches)
-            and len(matches) == len(taken)
-        ):
-            return (*below, Layer(id=EMPTY_LAYER))
-        top = there.path if there is not None else dest.strip(b"/")
-        foreseen = _digest(self.op, taken, named=named)
-        layer = foresight.made(self.key(inputs), foreseen, self._model(taken, top, named=named))
-        return (*below, layer)
-
-    def _model(
-        self, taken: Sequence[Selection | InlineSource], top: bytes, *, named: bool
-    ) -> Model:
-        unpacked = any(
-            isinstance(source, TreeSource) and source.unpack for source in self.op.sources
-        )
-        unknown = any(_holds_unknown(each) for each in taken)
-        if unknown or (unpacked and any(map(_may_be_archive, taken))):
-            return UnknownLayer(places=lambda: (top,))
-        op = self.op
-        return KnownLayer(
-            make=lambda: _placed(op, taken, top, named=named),
+        placing = Placing(
+            op=self.op,
+            taken=tuple(self._taken(source, inputs) for source in self.op.sources),
             top=top,
-            find=lambda path: _found(taken, top, path, named=named),
+            named=dest.endswith(b"/") or is_directory,
         )
+        if placing.is_nothing() or (is_directory and placing.is_empty()):
+            return (*below, Layer(id=EMPTY_LAYER))
+        key = self.key(inputs)
+        return (*below, self._foresight.made(key, placing.digest(), placing.model()))
+
+    def _taken(self, source: CopySource, inputs: Sequence[Result]) -> Selection | InlineSource:
+        if isinstance(source, InlineSource):
+            return source
+        return self._select(source, inputs[source.input])
 
     def _select(self, source: TreeSource, result: Result) -> Selection:
         return self._foresight.select(source, self.op.exclude, result)
@@ -103,13 +72,12 @@ class ForeseenMakeDir(MakeDir):
     def run(self, inputs: Sequence[Result], running: Running) -> Stack:
         below = inputs[0]
         assert isinstance(below, tuple)
-        op, path = self.op, os.fsencode(self.op.path).strip(b"/")
-        there = look(below, path, self._foresight.model).tree.lookup(path)
+        path, there = resolve(below, os.fsencode(self.op.path), self._foresight.model)
         if there is not None and there.kind is Kind.DIRECTORY:
             return (*below, Layer(id=EMPTY_LAYER))
-        entry = Entry(path=path, kind=Kind.DIRECTORY, mode=op.mode)
-        model = KnownLayer(make=lambda: (*_above(path), entry), top=path)
-        foreseen = digest_of(f"forecast: WORKDIR {op.path} {op.mode} {op.owner}".encode())
+        entry = Entry(path=path, kind=Kind.DIRECTORY, mode=self.op.mode)
+        model = KnownLayer(make=lambda: (*folders_above(path), entry), top=path)
+        foreseen = digest_of(b"forecast: WORKDIR " + repr((entry, self.op.owner)).encode())
         return (*below, self._foresight.made(self.key(inputs), foreseen, model))
 
 
