@@ -143,6 +143,15 @@ def test_a_build_argument(project: Make) -> None:
     assert said in app.why()
 
 
+def test_an_argument_that_a_variable_is_made_of(project: Make) -> None:
+    """That is one change and not two: the argument's."""
+    app = project("FROM busybox\nARG V=1\nENV LEVEL=${V}\nRUN echo $LEVEL\n")
+    app.build()
+    app.build("--build-arg=V=2")
+    said = "build argument V went from 1 to 2 (declared in line 2, LEVEL is made of it)"
+    assert app.why() == f"1 of 1 steps ran because {said} (RUN echo 2, Dockerfile:4)"
+
+
 def test_an_argument_within_an_instruction(project: Make) -> None:
     """Where a variable has changed the text of an instruction, the variable is the cause."""
     app = project("FROM scratch\nARG NAME=a\nCOPY $NAME /x\n")
@@ -339,6 +348,15 @@ def test_a_step_that_failed_before(project: Make) -> None:
     app.lamina.build(app.folder).must_fail()
     app.lamina.build(app.folder).must_fail()
     assert "RUN test -e /nothing: it did not end well in build" in app.why()
+
+
+def test_a_step_below_one_that_failed_before(project: Make) -> None:
+    """The build before did not come to it, though it was in the Dockerfile."""
+    app = project("FROM busybox\nRUN test -e /nothing\nRUN echo below\n")
+    app.lamina.build(app.folder).must_fail()
+    app.write("Dockerfile", "FROM busybox\nRUN test -e /bin\nRUN echo below\n")
+    app.build()
+    assert "RUN echo below` is new" not in app.explain()
 
 
 def test_steps_by_their_names(project: Make) -> None:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -173,7 +174,7 @@ def python_like(history: History) -> list[Callable[[], None]]:
     )
     for name in ("requirements.txt", "requirements-dev.txt", "setup.cfg", "src/one.py", "data/x"):
         history.write(name, name)
-    (history.folder / "link").symlink_to("src")
+    (history.folder / "link").symlink_to("data")
     path = "Dockerfile"
     return [
         lambda: history.edit("src/one.py", "src/two.py"),
@@ -290,3 +291,135 @@ def test_truth(
     assert late["before"]["hits"] == hits
     assert late["before"]["unknown"] == 0
     assert early["before"]["seconds"] is None
+
+
+def test_records_show_what_steps_make(lamina: Lamina, tmp_path: Path) -> None:
+    """Steps that make the same files from other inputs are known by the builds that were made:
+    one that writes nothing, one that depends on a single file, and what is copied from them.
+    """
+    history = History(tmp_path / "origin", seed=1)
+    history.write(
+        "Dockerfile",
+        "FROM busybox AS build\nCOPY . /src\nRUN test -d /src\nRUN wc -c /src/config >/out\n"
+        "FROM busybox\nCOPY --from=build /out /out\nCOPY --from=build /src/config /config\n"
+        "RUN cat /out >/seen\n",
+    )
+    history.write(".dockerignore", ".git\n")
+    history.write("config", "1")
+    history.commit("first")
+    for number in range(6):
+        history.write("notes" if number % 3 else "config", f"{number}" * (number + 1))
+        history.commit(f"change {number}")
+    truth = Truth(lamina, history, ".")
+    real = [truth.build(commit) for commit in truth.commits()]
+    assert sum(steps["stage-1", "RUN cat /out >/seen"] for steps in real) == 4
+    assert [foretold(commit["before"]) for commit in truth.told()["commits"]] == real
+
+
+def test_another_dockerfile(lamina: Lamina, tmp_path: Path) -> None:
+    """With --dockerfile every commit is built with today's Dockerfile and with the other one; both
+    are as in real builds, and so is the time that --calibrate learns.
+    """
+    history = History(tmp_path / "origin", seed=2)
+    copied = "FROM busybox\nCOPY . /app\nRUN sleep 1; cat /app/deps >/deps\n"
+    first = "FROM busybox\nCOPY deps /app/\nRUN sleep 1; cat /app/deps >/deps\nCOPY . /app\n"
+    history.write(".dockerignore", ".git\n")
+    history.write("deps", "1")
+    history.write("Dockerfile", f"{copied}# an older one\nRUN true\n")
+    history.commit("first")
+    history.write("Dockerfile", copied)
+    for number in range(5):
+        history.write("deps" if number == 3 else "src", str(number))
+        history.commit(f"change {number}")
+    other = tmp_path / "Other"
+    other.write_text(first)
+    truth = Truth(lamina, history, ".")
+    picture = tmp_path / "forecast.svg"
+    found = truth.told("--dockerfile", other, "--calibrate", "--svg", picture)
+    built = {"before": tmp_path / "Today", "after": other}
+    built["before"].write_text(copied)
+    for when, dockerfile in built.items():
+        truth.lamina = Lamina(store=tmp_path / when, bases=lamina.bases)
+        real = [truth.build(commit, "-f", str(dockerfile)) for commit in truth.commits()]
+        assert [foretold(commit[when]) for commit in found["commits"]] == real
+    assert found["before"]["misses"] == 2 * 6
+    assert found["after"]["misses"] == 2 * 2 + 6
+    assert 0.4 < found["saved"] < 2
+    assert "saved per build over the last 6 commits" in found["summary"]
+    assert ElementTree.parse(picture).getroot().get("role") == "img"
+
+
+def test_after_the_fix(lamina: Lamina, tmp_path: Path) -> None:
+    """--fix replays what `lamina fix` would make of the Dockerfile, and changes no file."""
+    history = History(tmp_path / "origin", seed=3)
+    dockerfile = (
+        "FROM python:3.12-slim\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n"
+        'CMD ["python", "app.py"]\n'
+    )
+    history.write("Dockerfile", dockerfile)
+    history.write("requirements.txt", "x==1")
+    for number in range(5):
+        history.write("app.py", str(number))
+        history.commit(f"change {number}")
+    found = lamina.run("forecast", "--fix", "--json", "-C", history.folder).must_succeed()
+    told = json.loads(found.stdout)
+    assert told["after"]["rate"] > told["before"]["rate"]
+    assert told["saved"] is None
+    assert any("python:3.12-slim" in note for note in told["notes"])
+    assert history.read("Dockerfile") == dockerfile
+    assert history.git("status", "--porcelain") == ""
+
+
+def test_commits_that_cannot_be_built(lamina: Lamina, tmp_path: Path) -> None:
+    """They are named, with the reason, and left out; so is a history that was cut off."""
+    history = History(tmp_path / "origin", seed=4)
+    history.write("a", "1")
+    history.commit("no Dockerfile")
+    history.write("Dockerfile", "FROM busybox\nCOPY missing /\n")
+    history.commit("a missing file")
+    history.write("Dockerfile", "FROM busybox\nNONSENSE\n")
+    history.commit("nonsense")
+    history.write("Dockerfile", "FROM busybox\nCOPY a /\n")
+    history.commit("good")
+    said = lamina.run("forecast", "-C", history.folder).must_succeed().stdout
+    assert "it has no Dockerfile" in said
+    assert '"/missing": not found' in said
+    assert "line 2: unknown instruction: NONSENSE" in said
+    assert "are 4 commits along the first parents, 200 were asked for" in said
+    assert said.splitlines()[-1].endswith("over the last 1 commit; times are not known")
+    shallow = tmp_path / "shallow"
+    origin = f"file://{history.folder}"
+    subprocess.run(["git", "clone", "-q", "--depth=1", origin, shallow], check=True)
+    said = lamina.run("forecast", "-C", shallow).must_succeed().stdout
+    assert "the clone is shallow: there is 1 commit" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-C", "plain"), "plain is in no git repository"),
+        (("-C", "missing"), "there is no folder missing"),
+        (("-C", "new"), "new has no commits yet"),
+        (("-C", "made", "-n", "0"), "--commits 0: at least 1"),
+        (("-C", "made"), "none of the last 1 commits would build; the latest one: it has no"),
+        (("-C", "made", "--dockerfile", "x"), "there is no Dockerfile in made to compare with"),
+        (("-C", "made", "--fix", "--dockerfile", "x"), "exclude each other"),
+        (("-C", "made", "-f", "plain/Dockerfile"), "is outside of the repository"),
+    ],
+)
+def test_bad_input(words: tuple[str, ...], said: str, lamina: Lamina, tmp_path: Path) -> None:
+    """One sentence says what is wrong."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/Dockerfile").touch()
+    History(tmp_path / "new", seed=5)
+    made = History(tmp_path / "made", seed=5)
+    made.commit("empty")
+    outcome = lamina.run("forecast", *words, cwd=tmp_path).must_fail()
+    assert said in outcome.stderr
+
+
+def test_without_git(lamina: Lamina, tmp_path: Path) -> None:
+    """The program is asked for by its name."""
+    bare = Lamina(store=lamina.store, environment={"PATH": str(tmp_path)})
+    outcome = bare.run("forecast", cwd=tmp_path).must_fail()
+    assert "there is no program git here" in outcome.stderr

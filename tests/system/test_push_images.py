@@ -201,6 +201,16 @@ def test_by_digest_no_tag_is_made(lamina: Lamina, registry: Registry, context: P
     assert lamina.run("images", "-q").stdout.strip() == ""
 
 
+def test_a_tag_replaces_the_name_of_the_output(
+    lamina: Lamina, registry: Registry, context: Path
+) -> None:
+    """As with buildx: what the Dockerfile's author wrote as name= gets no push meant for -t."""
+    name, tag = registry.repository("push/name") + ":1", registry.repository("push/tag") + ":1"
+    lamina.build(context, "-o", f"type=image,name={name},push=true", "-t", tag).must_succeed()
+    assert tags_of(registry, "push/tag") == ["1"]
+    assert asked(registry, "push/name", "PUT") == []
+
+
 def test_push_and_load_leave_the_image_here(
     lamina: Lamina, registry: Registry, context: Path, tmp_path: Path
 ) -> None:

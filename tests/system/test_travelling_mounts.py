@@ -159,6 +159,13 @@ def test_only_the_mounts_that_are_named_go(machines: Machines) -> None:
     assert "cache mount" not in built.said
 
 
+def test_a_mount_that_no_step_has_is_told(machines: Machines) -> None:
+    """A typo in `mounts=` is not silent."""
+    text = using("echo tool > /cache/f")
+    built = machines.build(machines.new("here"), text, attributes=",mounts=tol").must_succeed()
+    assert "mounts=tol: no step of this build has a cache mount with this id" in built.said
+
+
 def test_the_nearest_state_is_taken(machines: Machines) -> None:
     """An id with a lock file's digest: the last lock file's packages are there."""
     machines.build(

@@ -51,6 +51,7 @@ _TOUCH_AFTER = 3600.0  # seconds: a record used again within this time is not wr
 
 _LAYER = "layer"  # the kind of memo that knows a layer by its diff ID
 _FOREIGN = "foreign"  # the kind of memo that knows where a layer was before it came here
+_CLAIMED = "claimed"  # the kind of memo that knows a layer by the diff ID that a cache says it has
 
 _PARTS = msgspec.msgpack.Decoder(tuple[Part, ...])
 _STACK = msgspec.msgpack.Decoder(Stack)
@@ -141,12 +142,20 @@ class Index:
         self._store(msgspec.structs.replace(record, last_used=time.time()), listings)
         for layer in record.stack:
             if layer.diff_id is not None and layer.blob is not None:
-                self.add_layer(layer.diff_id, layer.id)
-                self.add_memo(_FOREIGN, _raw(layer.id), msgspec.msgpack.encode(layer))
+                said = msgspec.msgpack.encode(layer)
+                self.add_memo(_CLAIMED, _raw(layer.diff_id), said)
+                self.add_memo(_FOREIGN, _raw(layer.id), said)
 
     def foreign(self, layer: Digest) -> Layer | None:
         """The layer with this id as an external cache has it."""
         known = self.memo(_FOREIGN, _raw(layer))
+        return None if known is None else _ONE_LAYER.decode(known)
+
+    def claimed(self, diff_id: Digest) -> Layer | None:
+        """The layer that has this diff ID, as an external cache says. Nobody has looked: with a
+        layer that is here, anybody could take the place of a base image's (`layer_of`).
+        """
+        known = self.memo(_CLAIMED, _raw(diff_id))
         return None if known is None else _ONE_LAYER.decode(known)
 
     def _store(self, record: Record, listings: Sequence[Listing]) -> None:
@@ -208,7 +217,7 @@ class Index:
         self._query("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)", values)
 
     def layer_of(self, diff_id: Digest) -> Digest | None:
-        """The layer made here whose plain tar has this digest, as `add_layer` said."""
+        """The layer whose plain tar has this digest: made here, or unpacked and checked here."""
         known = self.memo(_LAYER, _raw(diff_id))
         return None if known is None else parse_digest(known.decode())
 

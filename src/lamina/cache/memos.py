@@ -12,6 +12,8 @@ import msgspec
 
 from lamina.cache.elsewhere import Elsewhere
 from lamina.cache.index import Index
+from lamina.errors import UserError
+from lamina.oci.digest import Digest, parse_digest
 
 
 class Memo(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,16 @@ class Memos(Protocol):
     def memo(self, kind: str, key: bytes) -> bytes | None: ...
 
     def add_memo(self, kind: str, key: bytes, value: bytes) -> None: ...
+
+
+def known_digest(memos: Memos, kind: str, key: bytes) -> Digest | None:
+    """A memo whose value is a digest. External caches may say anything: what is none is not known.
+    """
+    value = memos.memo(kind, key)
+    try:
+        return None if value is None else parse_digest(value.decode())
+    except (UnicodeDecodeError, UserError):
+        return None
 
 
 class BuildMemos:

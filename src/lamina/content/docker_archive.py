@@ -120,7 +120,7 @@ class DockerArchive:
         data = read_document(self._medium, "manifest.json", limit=MAX_MANIFEST)
         try:
             return msgspec.json.decode(data, type=tuple[_Saved, ...])
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise MalformedImage(
                 f"{self._medium.name}: manifest.json is malformed: {str(error)[:200]}"
             ) from None

@@ -241,11 +241,11 @@ class ImageBases(msgspec.Struct):
             if own is not None and self.store.layers.has(own):
                 stack.append(Layer(id=own))
                 continue
-            if own is not None and layer.descriptor.digest == layer.diff_id:
+            if layer.descriptor.digest == layer.diff_id:
                 # Named by its plain tar, which was never here: an external cache has the layer.
-                foreign = self.store.index.foreign(own)
-                if foreign is not None:
-                    stack.append(foreign)
+                foreign = self.store.index.claimed(layer.diff_id)
+                if foreign is not None and not self.store.layers.has(foreign.id):
+                    stack.append(foreign)  # and will be checked when it comes
                     continue
             if source is not self.store.images:  # which may have a layer's name, and not the layer
                 self._sources[layer.descriptor.digest] = (source, reference)

@@ -79,6 +79,8 @@ def write(mended: Mended) -> None:
     """Writes what the fixes made. A file that changed meanwhile is left alone: UserError."""
     from lamina.fs.publish import publish_file
 
+    for before, _ in mended.fixed.changes:
+        _check_link(before.name, mended.directory)
     for before, after in mended.fixed.changes:
         if _read(before.name) != before:
             raise UserError(f"{before.name} was changed meanwhile: nothing was written to it")
@@ -87,6 +89,17 @@ def write(mended: Mended) -> None:
         os.chmod(before.name, mode)
     for file in mended.fixed.new:
         publish_file(os.path.join(mended.directory, file.path), file.text.encode())
+
+
+def _check_link(name: str, directory: str) -> None:
+    """A project that somebody else wrote must not have files changed that are none of its own."""
+    top = os.path.realpath(_repository(directory) or directory)
+    real = os.path.realpath(name)
+    if os.path.islink(name) and not real.startswith(os.path.join(top, "")):
+        raise UserError(
+            f"{name} is a link that leads out of {top}, to {real}: nothing was written",
+            hint="name that file itself",
+        )
 
 
 def known_rules(names: Sequence[str] = ()) -> tuple[Rule, ...]:
@@ -114,8 +127,13 @@ def _below(top: str) -> Iterator[str]:
     for folder, folders, files in os.walk(top):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
-            if _NAMES.fullmatch(name) and not _NOT_DOCKERFILES.fullmatch(name):
-                yield os.path.normpath(os.path.join(folder, name))
+            path = os.path.normpath(os.path.join(folder, name))
+            if (
+                _NAMES.fullmatch(name)
+                and not _NOT_DOCKERFILES.fullmatch(name)
+                and os.path.isfile(path)  # of a pipe there would be no end
+            ):
+                yield path
 
 
 class ProjectPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,14 +213,14 @@ def _workflows(directory: str) -> Iterator[str]:
             yield from (
                 os.path.normpath(os.path.join(place, name))
                 for name in sorted(os.listdir(place))
-                if _WORKFLOWS.fullmatch(name)
+                if _WORKFLOWS.fullmatch(name) and os.path.isfile(os.path.join(place, name))
             )
         folder = os.path.join(place, ".github", "workflows")
         with contextlib.suppress(OSError):
             yield from (
                 os.path.normpath(os.path.join(folder, name))
                 for name in sorted(os.listdir(folder))
-                if name.endswith((".yml", ".yaml"))
+                if name.endswith((".yml", ".yaml")) and os.path.isfile(os.path.join(folder, name))
             )
 
 

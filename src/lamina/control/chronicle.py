@@ -23,6 +23,7 @@ import msgspec
 from lamina import __version__
 from lamina.control.request import BuildRequest
 from lamina.control.retention import RECORD, Keep, trim
+from lamina.dockerfile.environment import PROXIES
 from lamina.exporter.port import ExportResult
 from lamina.fs.publish import publish_file
 from lamina.source import SourceFile
@@ -136,16 +137,23 @@ class Chronicle(msgspec.Struct, kw_only=True):
 
 
 def masked(request: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a build without those that are credentials (of caches and outputs).
+    """The arguments of a build without those that are credentials (of caches and outputs), and
+    without the addresses of proxies, which no key and no image knows either.
 
-    Build arguments and labels are what a Dockerfile makes of them, whatever they are called.
+    Other build arguments and labels are what a Dockerfile makes of them, whatever they are called.
     """
     open_fields = {"build_args", "labels", "secrets"}
-    return {
+    kept = {
         name: value if name in open_fields else _masked(value)
         for name, value in request.items()
         if value not in (None, "", False, 0, [], {}, ())
     }
+    if "build_args" in kept:
+        kept["build_args"] = {
+            name: _MASK if name.lower() in PROXIES else value
+            for name, value in kept["build_args"].items()
+        }
+    return kept
 
 
 def _masked(value: object) -> object:

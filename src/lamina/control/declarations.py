@@ -47,6 +47,14 @@ class Declarations(msgspec.Struct, dict=True):
                     return command.span.text
         return ""
 
+    def writes(self, text: str) -> bool:
+        """Whether some instruction is written like this."""
+        return any(
+            command.span.text == text
+            for stage in self._parsed[0]
+            for command in (stage, *stage.commands)
+        )
+
     def variable(self, name: str, *, line: int) -> Declared | None:
         """The declaration that holds for the step on `line`."""
         stages, arguments = self._parsed

@@ -204,8 +204,7 @@ class _Explainer:
         )
         if rewritten and partner is not None and partner.text == step.text:
             return self._compared(step, partner)  # the same step, at another place
-        added = self.alignment.added if self.alignment else frozenset()
-        if rewritten and partner is None and step.number in added:
+        if rewritten and partner is None and self._is_added(step):
             return [e.StepAdded(text=step.text)]
         self.differences[step.number] = difference
         return self.reasons.of(step, difference, partner)
@@ -217,10 +216,19 @@ class _Explainer:
         partner = self._partner(step)
         if partner is not None and partner.key:
             return self._compared(step, partner)
-        if self.alignment is not None and step.number in self.alignment.added:
+        if self._is_added(step):
             return [e.StepAdded(text=step.text)]
         asked = step.verdict.asked if isinstance(step.verdict, NeverBuilt) else ()
         return [e.NotHeld(caches=asked)] if asked else [e.NeverBuiltHere()]
+
+    def _is_added(self, step: RecordedStep) -> bool:
+        """Whether the earlier build's Dockerfile has no such step. Where it has one, that build
+        ended before it came to it.
+        """
+        if self.alignment is None or step.number not in self.alignment.added:
+            return False
+        written = self.build.dockerfile.written(step.line)
+        return not written or self.earlier is None or not self.earlier.dockerfile.writes(written)
 
     def _known_before(self, step: RecordedStep) -> e.Cause | None:
         """An earlier build looked for the very same key: it failed there, or was removed since."""

@@ -151,21 +151,26 @@ def _places(build: BuildRequest, repository: GitRepository) -> _Places:
         candidates.insert(0, build.dockerfile)
     now = next((path for path in candidates if os.path.isfile(path)), "")
     paths = []
-    for path in [now, *candidates] if now else candidates:
+    named = now and build.dockerfile
+    for path in [now] if named else candidates:
         with contextlib.suppress(UserError):
             # The file may be a symlink: it is followed in each commit, and not here.
             folder, name = os.path.split(path)
             paths.append(os.path.join(_inside(repository, folder or "."), name))
-    if not paths:
-        raise UserError(f"{build.dockerfile} is outside of the repository {repository.top}")
     return _Places(context=context, now=now, paths=tuple(dict.fromkeys(paths)))
 
 
 def _compared(request: ForecastRequest, places: _Places) -> _Compared:
     if not request.fix and request.other is None:
+        if not places.paths:
+            raise UserError(
+                f"{request.build.dockerfile} is outside of the repository: no commit has it",
+                hint="compare it with today's Dockerfile: --dockerfile FILE",
+            )
         return _Compared(before=Own(paths=places.paths), named=("each commit's own Dockerfile", ""))
     if not places.now:
-        raise UserError(f"there is no Dockerfile {places.paths[0]} to compare with")
+        name = request.build.dockerfile or "Dockerfile"
+        raise UserError(f"there is no {name} in {places.context} to compare with")
     dockerfile, ignore = _read(places.now), _ignore_file(places.now, places.context)
     before = Same(dockerfile=dockerfile, ignore=ignore)
     shown = f"today's {dockerfile.name}"

@@ -125,7 +125,7 @@ class History(msgspec.Struct, dict=True):
             count = int(back["count"] or 1) if back else 0
             if count >= len(own):
                 raise UnknownBuild(
-                    f"there are {len(own)} builds: none is {count} before the latest"
+                    f"no build is {count} before the latest: there are {len(own)}"
                     if own
                     else "only imported builds are recorded",
                     hint="lamina history ls",

@@ -137,7 +137,7 @@ def _read(file: BinaryIO, path: str) -> Iterator[_Line]:
                 break
             try:
                 line = decoder.decode(data)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
                 raise DamagedFile(f"{path} is no exported record: {error}") from None
             if not count:
                 _check_format(line, path)

@@ -34,6 +34,7 @@ from lamina.errors import HostError, UsageError, UserError
 from lamina.fs.lock import lock, try_lock
 from lamina.fs.paths import resolve_in_root
 
+_HARMLESS: Final = 0o1777  # what a step wrote is nothing to run as root on the machine
 _USERS: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EXDEV)
 
 
@@ -121,7 +122,7 @@ def _to_machine(copy: MountCopy, path: str, target: str) -> Copied:
     """A file or folder of a mount to the machine."""
     with _errors(f"{copy.id}:{path}"), ExitStack() as opened:
         source, name = _open_source(copy, path, opened)
-        tree = Copying()
+        tree = Copying(mode=_HARMLESS)
         goal = os.path.abspath(target)
         if os.path.isdir(goal) and name and not path.endswith("/."):
             goal = os.path.join(goal, os.fsdecode(name))
@@ -190,7 +191,7 @@ def _from_tar(stdin: BinaryIO, copy: MountCopy, path: str) -> Copied:
         try:
             with tarfile.open(fileobj=stdin, mode="r|*") as tar:
                 return Unpacking(tar, folder).run()
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError) as error:  # the second: numbers that are none
             raise UserError(f"standard input is no tar archive: {error}") from None
 
 
@@ -228,6 +229,8 @@ def _errors(what: str) -> Iterator[None]:
     """What the user can cause is the user's, the rest is the machine's."""
     try:
         yield
+    except RecursionError:
+        raise UserError(f"{what}: its folders lie too deep in one another") from None
     except OSError as error:
         name = os.fsdecode(error.filename) if error.filename else ""
         place = f"{what}: {name}" if name and name not in what else what

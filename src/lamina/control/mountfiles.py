@@ -34,8 +34,10 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
 class Copying:
     """Copies entries from one open directory to another; what is there is replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, mode: int = 0o7777) -> None:
+        """`mode`: what files may have of theirs."""
         self.copied = Copied()
+        self._mode = mode
 
     def contents(self, source: int, target: int) -> None:
         with os.scandir(source) as entries:
@@ -72,7 +74,7 @@ class Copying:
             try:
                 while data := os.read(reading, _CHUNK):
                     _write(writing, data)
-                _dress(writing, status)
+                _dress(writing, status, self._mode)
             finally:
                 os.close(writing)
         finally:
@@ -143,6 +145,8 @@ class Unpacking:
                 os.fchmod(made, member.mode & 0o7777)
             return
         if member.issym():
+            if "\0" in member.linkname or not member.linkname:
+                raise UserError(f"the archive has a link to nowhere: {member.name!r}")
             _vacate(name, folder)
             os.symlink(member.linkname, name, dir_fd=folder)
         elif member.isreg():
@@ -154,7 +158,8 @@ class Unpacking:
                 while data := content.read(_CHUNK):
                     _write(descriptor, data)
                 os.fchmod(descriptor, member.mode & 0o7777)
-                os.utime(descriptor, (member.mtime, member.mtime))
+                with suppress(ValueError, OverflowError):  # a time that no file can have
+                    os.utime(descriptor, (member.mtime, member.mtime))
             finally:
                 os.close(descriptor)
         elif member.islnk():
@@ -177,7 +182,7 @@ class Unpacking:
 def _parts(name: str) -> list[bytes]:
     """The components of a path in an archive. Raises UserError for one that leads outside."""
     parts = [part for part in os.fsencode(name).split(b"/") if part not in (b"", b".")]
-    if b".." in parts or not parts:
+    if b".." in parts or not parts or "\0" in name:
         raise UserError(f"the archive has a name that leads outside: {name!r}")
     return parts
 
@@ -194,11 +199,11 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _dress(descriptor: int, status: os.stat_result) -> None:
+def _dress(descriptor: int, status: os.stat_result, mode: int = 0o7777) -> None:
     """Mode, time, and where we may the owner."""
     with suppress(OSError):
         os.fchown(descriptor, status.st_uid, status.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & mode)
     os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 

@@ -76,6 +76,7 @@ def _layers(
         recorder=recorder,
         locks=store.folder("locks"),
         reachable=bases.reachable,
+        proven=store.index.add_layer,
     )
 
     def fetch(layer: Layer) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import msgspec
+from msgspec.structs import replace
 
 from lamina.cachekey.difference import Change, FileGroup
 from lamina.control.alignment import Alignment
@@ -88,7 +89,26 @@ class Reasons(msgspec.Struct):
                 causes += self._files(step, part, tuple(groups), other)
         if rewritten:
             causes[:0] = self._instruction(step, other, meaning)
-        return list(dict.fromkeys(causes))
+        return self._joined(list(dict.fromkeys(causes)))
+
+    def _joined(self, causes: list[e.Cause]) -> list[e.Cause]:
+        """An argument and the variable that an ENV makes of it are one cause: the argument."""
+        variables = [each for each in causes if isinstance(each, e.VariableChanged)]
+        made = {
+            argument: variable
+            for variable in variables
+            if not variable.argument and variable.line
+            for argument in variables
+            if argument.argument and argument.name in self.build.dockerfile.names_in(variable.line)
+        }
+        gone = set(made.values())
+        return [
+            replace(cause, through=made[cause].name)
+            if isinstance(cause, e.VariableChanged) and cause in made
+            else cause
+            for cause in causes
+            if cause not in gone
+        ]
 
     def _instruction(
         self, step: RecordedStep, other: RecordedStep | None, meaning: Change | None

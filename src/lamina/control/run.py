@@ -151,6 +151,7 @@ def _find(text: str, store: Store, recorder: Recorder, environ: Mapping[str, str
             recorder=recorder,
             locks=store.folder("locks"),
             reachable=bases.reachable,
+            proven=store.index.add_layer,
         ),
         stack=bases.stacks[op.digest, op.platform],
         config=base.config.config,

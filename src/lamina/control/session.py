@@ -113,6 +113,7 @@ class BuildSession(msgspec.Struct):
             recorder=recorder,
             locks=store.folder("locks"),
             reachable=bases.reachable,
+            proven=store.index.add_layer,
         )
         platforms = tuple(parse_platform(text, host=host) for text in request.platforms) or (None,)
         with open_inputs(request, store, stdin, environ) as inputs:

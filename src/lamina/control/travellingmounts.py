@@ -59,6 +59,8 @@ class TravellingMounts:
         """What saves the mounts that a place wants; None where it wants none of this build's."""
         choice = choose(place.options.mounts, default=NONE)
         names = [each for each in self._names if each[0] in choice]
+        for unknown in sorted(choice.ids - {name for name, _ in self._names}):
+            step.note(f"mounts={unknown}: no step of this build has a cache mount with this id")
         if not names:
             return None
 

@@ -136,7 +136,7 @@ def _read_index(path: str) -> Index:
         return empty_index()
     try:
         return msgspec.json.decode(data, type=Index)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise UserError(
             f"{path} is not the index of an image layout: {error}",
             hint="choose another dest, or remove the folder",

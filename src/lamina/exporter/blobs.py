@@ -222,9 +222,13 @@ class LayerBlobs:
         blob = layer.blob
         if not layer.pulled or blob is None or blob.digest != layer.id:
             return layer
-        made = None if self._content.has(blob.digest) else self._index.layer_of(layer.id)
-        foreign = None if made is None or self._layers.has(made) else self._index.foreign(made)
-        return foreign or layer
+        if self._content.has(blob.digest) or self._made(layer) is not None:
+            return layer
+        claimed = self._index.claimed(layer.id)
+        if claimed is not None and self._layers.has(claimed.id):
+            self.plain(Layer(id=claimed.id))  # remembers which diff ID it really has
+            return layer
+        return claimed or layer
 
     def _bring_files(self, layer: Layer) -> None:
         if layer.diff_id is not None and self._unpack and not self._layers.has(layer.id):

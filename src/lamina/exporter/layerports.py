@@ -22,15 +22,15 @@ class BlobIndex(Protocol):
         ...
 
     def layer_of(self, diff_id: Digest) -> Digest | None:
-        """The layer made here whose plain tar has this digest, as `add_layer` said."""
+        """The layer whose plain tar has this digest, as `add_layer` said."""
         ...
 
     def add_layer(self, diff_id: Digest, layer: Digest) -> None:
         """Remembers which layer has a plain tar with this digest."""
         ...
 
-    def foreign(self, layer: Digest) -> Layer | None:
-        """The layer as the external cache has it that it came from."""
+    def claimed(self, diff_id: Digest) -> Layer | None:
+        """The layer with this diff ID as an external cache has it, which nobody has checked."""
         ...
 
 

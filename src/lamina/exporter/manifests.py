@@ -90,7 +90,7 @@ def commit(
         form = msgspec.structs.replace(form, clamp_ns=epoch * 10**9)
     writer = _Writer(context, form, annotations, epoch, layers or _ensuring(context))
     written = [writer.image(image) for image in images]
-    names = tuple(dict.fromkeys((*context.names, *options.names)))
+    names = context.names or options.names  # -t replaces name=, as with buildx
     image_id: Digest | None = None
     notes: tuple[Attached, ...] = ()
     if many:

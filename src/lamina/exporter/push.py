@@ -53,7 +53,7 @@ class PushExporter(msgspec.Struct, frozen=True, kw_only=True):
         target, store = context.target, context.store
         if target is None or store is None:
             raise InternalError("this output was given no registries, or no image store")
-        names = tuple(dict.fromkeys((*context.names, *self.options.names)))
+        names = context.names or self.options.names  # -t replaces name=, as with buildx
         if not names:
             raise UsageError("tag is needed when pushing to registry", hint="name it with -t NAME")
         if self.placement.by_digest:

@@ -274,6 +274,8 @@ class TarReader:
                 case b"mtime":
                     member.mtime_ns = parse_time(value)
                 case _ if key.startswith(_XATTR):
+                    if b"\0" in key:
+                        raise ValueError("an attribute's name has a NUL in it")
                     xattrs.append((key[len(_XATTR) :], value))
         if xattrs:
             member.xattrs = tuple(sorted(xattrs))

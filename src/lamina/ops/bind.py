@@ -7,13 +7,12 @@ from contextlib import ExitStack
 
 import msgspec
 
-from lamina.cache.memos import Memos
+from lamina.cache.memos import Memos, known_digest
 from lamina.cachekey.key import ListedFile, Listing, Part
 from lamina.executor.spec import OverlayMount
 from lamina.graph.mounts import BindMount
 from lamina.graph.ops import TreeSource
 from lamina.layer.stack import Layer, Stack
-from lamina.oci.digest import parse_digest
 from lamina.ops.copying.select import select
 from lamina.ops.listing import listed_files
 from lamina.ops.stacks import Stacks, identity
@@ -69,9 +68,9 @@ class Binder(msgspec.Struct, frozen=True):
     def _subtree(self, path: str, source: Stack) -> str:
         """The digest of what is at `path` in a stack; computed once, for layers never change."""
         pure = hashlib.sha256(f"{identity(source)}\n{path}".encode("utf-8", "surrogateescape"))
-        known = self.memos.memo(_MEMO, pure.digest())
+        known = known_digest(self.memos, _MEMO, pure.digest())
         if known is not None:
-            return parse_digest(known.decode())
+            return known
         digest = select(self.stacks.view(source), TreeSource(input=0, path=path)).digest
         self.memos.add_memo(_MEMO, pure.digest(), digest.encode())
         return digest

@@ -8,12 +8,12 @@ import hashlib
 import time
 from collections.abc import Sequence
 
-from lamina.cache.memos import Memos
+from lamina.cache.memos import Memos, known_digest
 from lamina.cachekey.key import CacheKey, Listing, Part
 from lamina.graph.ops import CopyOp, InlineSource, TreeSource
 from lamina.layer.stack import Layer, Stack
 from lamina.layer.tree import Tree
-from lamina.oci.digest import Digest, digest_of, parse_digest
+from lamina.oci.digest import digest_of
 from lamina.ops.copying.select import select
 from lamina.ops.copying.selection import Selection
 from lamina.ops.notes import tell
@@ -90,11 +90,10 @@ class Copy(Cached):
             selection = self._select(source, result)
             return Listing(part, selection.digest, selection.files)
         pure = self._question(source, result)
-        known = self.memos.memo(_MEMO, pure)
-        if known is None:
-            known = self._select(source, result).digest.encode()
-            self.memos.add_memo(_MEMO, pure, known)
-        digest: Digest = parse_digest(known.decode())
+        digest = known_digest(self.memos, _MEMO, pure)
+        if digest is None:
+            digest = self._select(source, result).digest
+            self.memos.add_memo(_MEMO, pure, digest.encode())
         return Listing(part, digest, lambda: self._select(source, result).files(), costly=True)
 
     def _question(self, source: TreeSource, stack: Stack) -> bytes:

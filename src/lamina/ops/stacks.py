@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lamina.layer.unpack import Unpacked
 
 _PACKED = 3  # times smaller than its files is a blob, mostly
+_MOST_PACKED = 1000  # times, with gzip at its best
 EMPTY_LAYER = Manifest(entries=()).identity()
 
 Fetch = Callable[[Layer, Progress], None]
@@ -46,12 +47,16 @@ def _nowhere(layer: Layer) -> bool:
     return False
 
 
+def _forget(diff_id: Digest, layer: Digest) -> None:
+    pass
+
+
 class Stacks(msgspec.Struct):
     """Safe for several threads; two processes never unpack the same layer at once.
 
     `reachable` says whether there is a way to the external cache that a layer's blob is in. One
     whose blob could not be had, or was wrong, is lost for the whole build; so are all layers of a
-    cache that does not answer.
+    cache that does not answer. `proven` is told the diff ID and the id of a layer that has them.
     """
 
     layers: LayerStore
@@ -60,6 +65,7 @@ class Stacks(msgspec.Struct):
     recorder: Recorder
     locks: str
     reachable: Callable[[Layer], bool] = _nowhere
+    proven: Callable[[Digest, Digest], None] = _forget
     _pulling: threading.Lock = msgspec.field(default_factory=threading.Lock)
     _lost: set[tuple[Digest, str] | str] = msgspec.field(default_factory=set)
 
@@ -163,12 +169,17 @@ class Stacks(msgspec.Struct):
                     raise MalformedImage(f"{layer.origin}: {error.message}") from error
                 _check(layer, unpacked)
                 self.layers.publish(work, unpacked.manifest, id=layer.id, made=layer.created)
+        if layer.diff_id is not None:
+            self.proven(layer.diff_id, layer.id)
 
 
 def _work(layer: Layer, layers: LayerStore) -> WorkDir:
-    """Where a layer is unpacked. A blob says about how much that will be."""
+    """Where a layer is unpacked. A blob says about how much that will be; a cache may say anything,
+    and nothing is to be thrown out of the store for more than can come of the blob.
+    """
     assert layer.blob is not None
-    return layers.work(size=layer.size or _PACKED * layer.blob.size)
+    size = min(layer.size, _MOST_PACKED * layer.blob.size)
+    return layers.work(size=size or _PACKED * layer.blob.size)
 
 
 def _check(layer: Layer, unpacked: Unpacked) -> None:

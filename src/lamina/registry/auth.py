@@ -28,7 +28,7 @@ from lamina.registry.credentials import (
     RegistryToken,
 )
 from lamina.registry.errors import ServerFailed, Unauthorized
-from lamina.registry.hosts import Endpoint, is_loopback
+from lamina.registry.hosts import Endpoint, is_loopback, resolve_address
 from lamina.registry.transport import Transport
 
 _CLIENT_ID = "lamina"
@@ -231,11 +231,11 @@ class Authorizer:
 
 def _checked_realm(realm: str, endpoint: Endpoint) -> str:
     """The token server's address. A registry in TLS must not send credentials into the clear."""
-    parts = urlsplit(realm)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not resolve_address("", realm):
         raise ServerFailed(
             f"{endpoint.domain} names no valid address of its token server", retryable=False
         )
+    parts = urlsplit(realm)
     clear = parts.scheme == "http" and not is_loopback(parts.netloc)
     if clear and endpoint.scheme == "https" and not endpoint.excuses(realm):
         raise ServerFailed(
@@ -253,7 +253,7 @@ def _grant_of(status: int, data: bytes, *, now: float, host: str) -> _Grant:
         )
     try:
         answer = msgspec.json.decode(data, type=_TokenAnswer)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         raise ServerFailed(
             f"the token server {host} sends no valid JSON", retryable=False
         ) from None

@@ -16,7 +16,7 @@ from lamina.registry.hosts import Place
 from lamina.registry.message import Answer, Request
 
 _CHUNK = 256 << 10
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-\d+/")
 _PARTIAL = 206
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from lamina.content.errors import NotFound
 from lamina.errors import RemoteError
@@ -18,7 +18,13 @@ from lamina.registry.challenge import parse_challenges
 from lamina.registry.credentials import Found, find_credential
 from lamina.registry.errors import ServerFailed, Unreachable
 from lamina.registry.failure import MAX_ERROR, failure_of
-from lamina.registry.hosts import Endpoint, Place, api_authority, is_loopback
+from lamina.registry.hosts import (
+    Endpoint,
+    Place,
+    api_authority,
+    is_loopback,
+    resolve_address,
+)
 from lamina.registry.message import Answer, Request
 from lamina.registry.registries import Registries, load_registries
 from lamina.registry.retry import Backoff
@@ -159,7 +165,7 @@ class RegistryClient:
 
     def _url(self, request: Request, endpoint: Endpoint) -> str:
         below = f"{request.place.path}/" if request.place.path else ""
-        url = urljoin(f"{endpoint.url}/v2/{below}", request.tail)
+        url = resolve_address(f"{endpoint.url}/v2/{below}", request.tail)
         return _safe_target(url, before=endpoint.url, request=request)
 
     def _ask_elsewhere(self, request: Request, endpoint: Endpoint, url: str) -> Answer:
@@ -211,7 +217,7 @@ class RegistryClient:
             if response.status not in _REDIRECTS:
                 return response, url
             read_body(response, url=url, limit=MAX_ERROR)
-            target = urljoin(url, response.headers.get("Location", ""))
+            target = resolve_address(url, response.headers.get("Location", ""))
             url = _safe_target(target, before=url, request=request)
             own = authorization if origin_of(url) == registry else None
             response = self._send(request, url, own)
@@ -264,11 +270,11 @@ class RegistryClient:
 
 def _safe_target(target: str, *, before: str, request: Request) -> str:
     """Where the registry sends us. Raises ServerFailed for nonsense, and for the end of TLS."""
-    parts = urlsplit(target)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not target:
         raise ServerFailed(
             f"{request.name}: {request.domain} redirects to nowhere", retryable=False
         )
+    parts = urlsplit(target)
     clear = parts.scheme == "http" and before.startswith("https:")
     if clear and not request.place.insecure:
         raise ServerFailed(

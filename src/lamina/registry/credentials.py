@@ -127,7 +127,7 @@ def _load(path: str, problems: list[str]) -> _File | None:
         return None
     except OSError as error:
         problems.append(f"{path}: {error.strerror}")
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         # The decoder's words could quote the file.
         problems.append(f"{path} is not valid JSON of the expected form")
     return None
@@ -184,7 +184,7 @@ def _from_helper(
         return None
     try:
         answer = msgspec.json.decode(data, type=_Answer)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         problems.append(f"docker-credential-{name} did not answer with the expected JSON")
         return None
     if not answer.secret:

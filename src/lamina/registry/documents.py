@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urljoin
 
 import msgspec
 
@@ -14,7 +13,7 @@ from lamina.oci.digest import digest_of
 from lamina.oci.reference import Reference
 from lamina.registry.client import RegistryClient
 from lamina.registry.errors import ServerFailed
-from lamina.registry.hosts import Place
+from lamina.registry.hosts import Place, resolve_address
 from lamina.registry.message import Answer, Request
 from lamina.registry.resolve import ACCEPT
 
@@ -109,7 +108,7 @@ class RegistryDocuments:
 def _tags(data: bytes, name: str) -> tuple[str, ...]:
     try:
         return msgspec.json.decode(data, type=_TagList).tags or ()
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         raise ServerFailed(
             f"{name}: the registry sends no valid list of tags", retryable=False
         ) from None
@@ -118,4 +117,4 @@ def _tags(data: bytes, name: str) -> tuple[str, ...]:
 def _next_page(answer: Answer) -> str:
     """The address of the next page (RFC 8288, as the distribution spec uses it), or nothing."""
     found = _NEXT.search(answer.header("Link"))
-    return urljoin(answer.url, found[1]) if found else ""
+    return resolve_address(answer.url, found[1]) if found else ""

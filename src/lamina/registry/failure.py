@@ -69,7 +69,7 @@ def _words(body: bytes) -> str:
     """`: code: message` from a body of the form that the distribution spec has for errors."""
     try:
         problems = msgspec.json.decode(body, type=_Problems).errors
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return ""
     texts = [f"{each.code}: {each.message}" for each in problems[:3]]
     joined = "; ".join(texts)[:300]

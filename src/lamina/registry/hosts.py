@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from lamina.oci.reference import DOCKER_HUB
 
@@ -42,6 +42,20 @@ class Endpoint:
     def excuses(self, url: str) -> bool:
         """Whether what the user said of the registry holds for an address that it sends us to."""
         return self.insecure and urlsplit(url).hostname == urlsplit(self.url).hostname
+
+
+def resolve_address(base: str, address: str) -> str:
+    """What a server means with an address (RFC 3986, 5) that it gives in its answer to `base`;
+    empty where that is none.
+    """
+    try:
+        target = urljoin(base, address)
+        parts = urlsplit(target)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return target
+    except ValueError:  # brackets, letters or ports that no host has
+        pass
+    return ""
 
 
 def api_authority(domain: str) -> str:

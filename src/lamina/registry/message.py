@@ -77,7 +77,7 @@ class Answer:
     def length(self) -> int | None:
         """Content-Length in bytes, if it is known."""
         text = self.header("Content-Length")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes, none only at the end. Raises Unreachable if the connection breaks."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from lamina.content.errors import NotFound
 from lamina.content.source import CountBytes
@@ -26,7 +26,7 @@ from lamina.errors import HostError, RemoteError
 from lamina.oci.descriptor import Descriptor
 from lamina.registry.client import RegistryClient
 from lamina.registry.errors import ServerFailed, Unreachable
-from lamina.registry.hosts import Place
+from lamina.registry.hosts import Place, resolve_address
 from lamina.registry.message import PUSH, Answer, Body, Request
 from lamina.registry.mount import borrow_blob
 
@@ -37,7 +37,7 @@ _BLOCK = 256 << 10
 _MAX_BEGINNINGS = 10
 _MAX_PART = 1 << 30
 _NOT_THERE = 416
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)\Z")
+_RANGE = re.compile(r"(?:bytes=)?0-(\d{1,20})\Z")
 
 
 def has_blob(client: RegistryClient, place: Place, descriptor: Descriptor) -> bool:
@@ -200,21 +200,23 @@ class _Upload:
         self._begin()
 
     def _begun(self, answer: Answer) -> None:
-        if not answer.header("Location"):
+        location = answer.header("Location")
+        self._location = resolve_address(answer.url, location) if location else ""
+        if not self._location:
             raise ServerFailed(
                 f"{self._name}: the registry names no place to upload to", retryable=False
             )
-        self._location = urljoin(answer.url, answer.header("Location"))
         self._beginnings += 1
         self._offset = 0
         self._tell(0)
         least = answer.header("OCI-Chunk-Min-Length")
-        if least.isascii() and least.isdigit():
+        if least.isascii() and least.isdigit() and len(least) <= 20:
             self._part = max(self._part, min(int(least), _MAX_PART))
 
     def _take_note(self, answer: Answer, *, otherwise: int) -> None:
         """Where the upload goes on, by an answer about it."""
-        self._location = urljoin(answer.url, answer.header("Location") or self._location)
+        location = answer.header("Location")
+        self._location = (location and resolve_address(answer.url, location)) or self._location
         found = _RANGE.match(answer.header("Range"))
         # `0-0` is also what CNCF distribution says of an empty upload.
         last = int(found[1]) if found else otherwise - 1

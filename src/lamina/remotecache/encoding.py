@@ -6,26 +6,29 @@ documents compares values: another release of zstd may give other bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from lamina.content.compression import zstd_module
 from lamina.errors import UserError
 from lamina.oci.descriptor import Descriptor
-from lamina.oci.digest import parse_digest
+from lamina.oci.digest import Digest, parse_digest
 from lamina.remotecache.document import MEDIA_TYPE, VERSION, CacheDocument
 from lamina.remotecache.errors import UnreadableCache
 
 MAX_ENCODED = 16 << 20
 """No document is larger, in bytes as it is stored."""
-MAX_PLAIN = 64 << 20
-"""No document is larger, in bytes of JSON."""
+MAX_PLAIN = 16 << 20
+"""No document is larger, in bytes of JSON: what is read may take ten times as much memory."""
 MEDIA_TYPE_ZSTD = f"{MEDIA_TYPE}+zstd"
 
 _SMALL = 4 << 10
 _LEVEL = 12
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_MOST_LAYERS = 1000
+_LARGEST = 1 << 62  # bytes
+_LATEST = 253_402_300_800.0  # the year 10000, in seconds since 1970: calendars end there
 
 
 class _Outline(msgspec.Struct):
@@ -90,14 +93,25 @@ def _check(document: CacheDocument) -> None:
     for layer in document.layers:
         parse_digest(layer.id)
         parse_digest(layer.diff_id)
+        _check_numbers(layer.id, size=layer.size, times=(layer.created,))
     for step in document.steps:
         parse_digest(step.key)
+        _check_numbers(step.key, times=(step.created, step.used, step.seconds))
+        if len(step.layers) > _MOST_LAYERS:
+            raise UserError(f"the step {step.key} has more than {_MOST_LAYERS} layers")
         if not all(0 <= place < len(document.layers) for place in step.layers):
             raise UserError(f"the step {step.key} has a layer that is not there")
+    for state in document.mounts:
+        _check_numbers(state.manifest.digest, size=state.size, times=(state.saved,))
     for blob in _all_blobs(document):
-        parse_digest(blob.digest)
-        if blob.size < 0:
-            raise UserError(f"{blob.digest} has a negative size")
+        _check_numbers(parse_digest(blob.digest), size=blob.size)
+
+
+def _check_numbers(what: Digest, *, size: int = 0, times: Iterable[float] = ()) -> None:
+    if not 0 <= size < _LARGEST:
+        raise UserError(f"{what} has a size that nothing can have")
+    if not all(0 <= time < _LATEST for time in times):
+        raise UserError(f"{what} has a time that is in no calendar")
 
 
 def _all_blobs(document: CacheDocument) -> Iterator[Descriptor]:

@@ -273,7 +273,7 @@ def _blob_key(blob: Descriptor) -> str:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
 
 
 def _cut(data: bytes) -> Iterator[bytes]:

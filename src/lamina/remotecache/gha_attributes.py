@@ -19,10 +19,10 @@ from lamina.errors import UsageError
 from lamina.notation.boolean import parse_bool
 from lamina.notation.sizes import parse_duration
 from lamina.registry.transport import Transport
+from lamina.remotecache.errors import NoCacheService
 from lamina.remotecache.gha import GhaCache, GhaPlace
 from lamina.remotecache.gha_line import Line
 from lamina.remotecache.gha_protocol import CacheService, ServiceV1, ServiceV2
-from lamina.remotecache.errors import NoCacheService
 from lamina.remotecache.gha_rest import RestApi
 
 ATTRIBUTES = frozenset(

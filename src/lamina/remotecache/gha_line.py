@@ -127,7 +127,7 @@ class Line:
 def _words(body: bytes) -> str:
     try:
         problem = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"), type=_Problem)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return ""
     words = clean(problem.msg or problem.message)
     return f" ({words})" if words else ""

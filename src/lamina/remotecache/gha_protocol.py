@@ -207,5 +207,5 @@ def _with_first(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 def _decoded(data: bytes, form: type[_T], address: str) -> _T:
     try:
         return msgspec.json.decode(data, type=form)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         raise RemoteError(f"{address}: the service's answer makes no sense") from None

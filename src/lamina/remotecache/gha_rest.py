@@ -56,7 +56,7 @@ class RestApi:
             data = self._line.ask("listing", "GET", url, headers=self._headers, limit=_MAX_PAGE)
             try:
                 page = msgspec.json.decode(data, type=_Page)
-            except (msgspec.MsgspecError, RecursionError):
+            except (msgspec.MsgspecError, RecursionError, UnicodeError):
                 raise RemoteError(
                     f"{self._line.address}: the list of cache entries makes no sense"
                 ) from None

@@ -69,7 +69,7 @@ def extract(config: bytes, blobs: Sequence[Descriptor], *, subject: str) -> Cach
     """
     try:
         outline = msgspec.json.decode(config, type=_Outline)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise _damaged(subject, str(error)) from None
     cache = outline.cache
     if cache is None:

@@ -184,7 +184,7 @@ class LocalCache:
             return empty_index()
         except OSError as error:
             raise HostError(f"{path}: {error.strerror}") from None
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise UnreadableCache(f"{path} is damaged: {str(error)[:200]}") from None
         except UserError as error:
             raise UnreadableCache(f"{path} is damaged: {error.message}") from None
@@ -223,11 +223,11 @@ def _below(store: BlobStore, digest: Digest) -> Iterator[Digest]:
         manifest = msgspec.json.decode(data, type=Manifest)
         yield from (each.digest for each in (manifest.config, *manifest.layers))
         return
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         pass
     try:
         index = msgspec.json.decode(data, type=Index)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return
     yield from (each.digest for each in index.manifests)
 

@@ -23,7 +23,7 @@ class MemoryBlobIndex:
     def layer_of(self, diff_id: Digest) -> Digest | None:
         return self._layers.get(diff_id)
 
-    def foreign(self, layer: Digest) -> Layer | None:
+    def claimed(self, diff_id: Digest) -> Layer | None:
         return None
 
     def add_layer(self, diff_id: Digest, layer: Digest) -> None:

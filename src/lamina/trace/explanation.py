@@ -37,7 +37,7 @@ class VariableChanged(_Cause, frozen=True, kw_only=True, tag="variable"):
 
     `line` in the Dockerfile is where it is declared, 0: nowhere (a base image has it).
     `used` says whether the step's own text names it; `instruction` that the text itself changes
-    with it.
+    with it. `through` is the variable that an ENV makes of the argument, which changed with it.
     """
 
     name: str
@@ -47,6 +47,7 @@ class VariableChanged(_Cause, frozen=True, kw_only=True, tag="variable"):
     line: int = 0
     used: bool = False
     instruction: bool = False
+    through: str = ""
 
 
 class BaseMoved(_Cause, frozen=True, kw_only=True, tag="base"):

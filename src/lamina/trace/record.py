@@ -16,6 +16,7 @@ from lamina.trace.events import BuildFinished, Event
 
 FORMAT_VERSION = 1
 
+_LATEST = 253_402_300_800.0  # the year 10000, in seconds since 1970: calendars end there
 _CREDENTIALS = re.compile(rb"(?<=://)[^/?#\s@\"\\]+(?=@(?!sha\d+:))")
 
 
@@ -100,9 +101,12 @@ def decode_record(data: bytes, *, name: str) -> BuildRecord:
                 f"{FORMAT_VERSION}",
                 hint="use a newer Lamina",
             )
-        return _RECORD.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        record = _RECORD.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise DamagedRecord(f"{name} is no record of a build: {error}") from None
+    if not 0 <= record.started < _LATEST:
+        raise DamagedRecord(f"{name} is no record of a build: it began at no time of a calendar")
+    return record
 
 
 def unicode_only(value: object) -> object:

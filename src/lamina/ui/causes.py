@@ -160,6 +160,8 @@ def _variable(cause: e.VariableChanged) -> str:
             change = f"{kind} {cause.name} went from {_value(before)} to {_value(after)}"
     place = f"declared in line {cause.line}" if cause.line else ""
     unused = "" if cause.used else "the step does not name it"
+    if cause.through:
+        unused = f"{cause.through} is made of it"
     notes = ", ".join(filter(None, [place, unused]))
     return f"{change} ({notes})" if notes else change
 

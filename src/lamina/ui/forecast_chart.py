@@ -13,10 +13,11 @@ from html import escape
 
 from lamina.advisor.forecast import Forecast, ForecastStep, Replay, StepName
 from lamina.ui.forecast import step_label, summary
+from lamina.ui.report.words import duration
 
 _LEFT, _WIDE, _RIGHT = 420, 640, 100
 _ROW, _CELL, _BARS = 18, 12, 48
-_LABEL = 56
+_LABEL = 53
 _MOST = 60  # steps of one Dockerfile
 _STYLE = """
 svg { --paper: #fff; --ink: #211f1c; --soft: #625d55; --line: #e5e0d8;
@@ -116,7 +117,8 @@ def _row(name: StepName, replays: Sequence[Replay], y: int) -> Iterator[str]:
 def _bars(replays: Sequence[Replay], most: float, y: int) -> Iterator[str]:
     width = _WIDE / max(1, len(replays))
     base = y + _BARS
-    yield f'<text class="soft" x="20" y="{base - 4}">seconds of steps, at most {most:.0f}</text>'
+    told = _text(f"time of the steps that ran, at most {duration(most)}")
+    yield f'<text class="soft" x="20" y="{base - 4}">{told}</text>'
     for place, replay in enumerate(replays):
         tall = _seconds(replay) / most * _BARS
         if tall >= 0.05:

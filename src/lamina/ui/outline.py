@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from lamina.trace.events import Warned
 from lamina.trace.verdict import Hit, Uncacheable, Verdict, sentence
-from lamina.ui.printable import encode, escaped
+from lamina.ui.printable import encode, escaped_line
 
 SAME_RESULT = "same result as before: what follows stays cached"
 
@@ -29,7 +29,7 @@ def decision(verdict: Verdict) -> str:
 def failure_block(name: str, lines: Iterable[bytes]) -> bytes:
     """The last lines of a failed step between two rules, as BuildKit repeats them at the end."""
     shown = b"".join(line + b"\n" for line in lines)
-    return b"------\n > " + encode(name) + b":\n" + shown + b"------\n"
+    return b"------\n > " + encode(escaped_line(name)) + b":\n" + shown + b"------\n"
 
 
 def warnings_block(warnings: Collection[Warned]) -> str:
@@ -44,4 +44,4 @@ def warnings_block(warnings: Collection[Warned]) -> str:
 
 def _warning(warning: Warned) -> str:
     place = f" (line {warning.line})" if warning.line else ""
-    return escaped(warning.message) + place
+    return escaped_line(warning.message) + place

@@ -20,6 +20,7 @@ import msgspec
 from lamina.trace import events
 from lamina.trace.events import Event
 from lamina.ui.outline import SAME_RESULT, decision, failure_block, warnings_block
+from lamina.ui.printable import escaped_line
 from lamina.ui.quantities import render_amount, render_moment
 from lamina.ui.sink import Sink
 from lamina.ui.ticker import Ticker
@@ -80,7 +81,7 @@ class _Step(msgspec.Struct):
 
     def add_line(self, text: str) -> None:
         self.end_partial()
-        self.lines.append((text.encode("utf-8", "replace"), 0))
+        self.lines.append((escaped_line(text).encode("utf-8", "replace"), 0))
 
     def add_output(self, seconds: float, data: bytes) -> None:
         *complete, rest = data.split(b"\n")
@@ -164,7 +165,7 @@ class PlainProgress:
                 self._warnings.append(event)
                 return
             case events.StepStarted():
-                step = _Step(event.step, event.name.replace("\n", " "), event.time)
+                step = _Step(event.step, escaped_line(event.name), event.time)
                 self._steps[event.step] = step
             case events.StepDecided():
                 line = decision(event.verdict)
@@ -237,7 +238,7 @@ class PlainProgress:
         for line, written in step.lines:
             out.append((line[written:] if written else mark + line) + b"\n")
         for amount in amounts:
-            out.append(mark + amount.line().encode("utf-8", "replace") + b"\n")
+            out.append(mark + escaped_line(amount.line()).encode("utf-8", "replace") + b"\n")
             amount.shown_at, amount.shown = amount.latest.time, amount.latest.current
             amount.changed, amount.ended = False, amount.latest.done
         if step.partial:
@@ -245,7 +246,7 @@ class PlainProgress:
             step.written = len(step.partial)
         self._shown = step
         if step.finished is not None:
-            out.append(mark + _ending(step.finished).encode("utf-8", "replace") + b"\n")
+            out.append(mark + escaped_line(_ending(step.finished)).encode("utf-8", "replace") + b"\n")
             self._shown = None
         step.lines.clear()
         step.held_back = 0

@@ -29,6 +29,11 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda match: _spelled(match[0]), text)
 
 
+def escaped_line(text: str) -> str:
+    """The same on one line: nothing in it begins a line of its own."""
+    return escaped(text.replace("\n", " "))
+
+
 def _spelled(letter: str) -> str:
     code = ord(letter)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

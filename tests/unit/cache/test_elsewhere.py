@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lamina.cache.elsewhere import Found
 from lamina.cache.index import Index, Record
-from lamina.cache.memos import BuildMemos, Memo
+from lamina.cache.memos import BuildMemos, Memo, known_digest
 from lamina.cache.steps import StepCache
 from lamina.cachekey.key import CacheKey, ListedFile, Listing, Part
 from lamina.layer.stack import Layer, Stack
@@ -104,8 +105,20 @@ def test_the_next_build_asks_nobody(steps: StepCache, caches: Caches, index: Ind
     kept = index.record(key(a="1").digest)
     assert kept is not None
     assert (kept.created, kept.seconds, kept.name) == (5.0, 7.0, "RUN make")
-    assert index.layer_of(digest_of(b"tar")) == FULL.id
+    assert index.claimed(digest_of(b"tar")) == FULL
     assert index.foreign(FULL.id) == FULL
+
+
+def test_a_cache_does_not_say_what_base_images_hold(
+    steps: StepCache, caches: Caches, index: Index
+) -> None:
+    """The layer with some diff ID is one that was made or checked here, whatever a cache says."""
+    index.add_layer(digest_of(b"tar"), digest_of(b"ours"))
+    other = replace(FULL, id=digest_of(b"theirs"), diff_id=digest_of(b"base"))
+    caches.first = [record(key(a="1"), FULL, other)]
+    steps.find(key(a="1"))
+    assert index.layer_of(digest_of(b"tar")) == digest_of(b"ours")
+    assert index.layer_of(digest_of(b"base")) is None
 
 
 def test_a_cache_that_has_the_layers_comes_first(steps: StepCache, caches: Caches) -> None:
@@ -197,3 +210,13 @@ def test_memos_come_from_elsewhere_once(index: Index, caches: Caches) -> None:
     caches.asked = 0
     assert BuildMemos(index, caches).memo("selection", b"there") == b"1"
     assert caches.asked == 0
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"", b"sha256:../../etc/passwd"])
+def test_a_memo_that_is_no_digest_is_not_known(index: Index, caches: Caches, value: bytes) -> None:
+    """What a cache says of a key costs some work at most; the next build has forgotten it."""
+    caches.memos = {("files", b"key"): value}
+    memos = BuildMemos(index, caches)
+    assert known_digest(memos, "files", b"key") is None
+    memos.add_memo("files", b"key", digest_of(b"a").encode())
+    assert known_digest(memos, "files", b"key") == digest_of(b"a")

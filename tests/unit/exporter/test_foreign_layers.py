@@ -133,8 +133,7 @@ def test_a_layer_of_the_local_store_is_found_in_the_cache_that_it_came_from(
     layer = elsewhere.layer()
     (reference,) = elsewhere.blobs().references((layer,))
     assert isinstance(reference, LayerBlob)
-    elsewhere.here.index.add_layer(reference.diff_id, layer.id)
-    monkeypatch.setattr(elsewhere.here.index, "foreign", lambda wanted: layer)
+    monkeypatch.setattr(elsewhere.here.index, "claimed", lambda wanted: layer)
     stored = Layer(id=reference.diff_id, blob=reference.descriptor, origin="app:dev")
     wanted = elsewhere.there.blobs().blob(elsewhere.made, GZIP)
     assert elsewhere.blobs().blob(stored, GZIP) == wanted

@@ -31,6 +31,17 @@ def test_missing_directories_are_made(copying: Copying, tmp_path: Path) -> None:
     }
 
 
+def test_directories_above_stay_as_they_are(copying: Copying, tmp_path: Path) -> None:
+    """A directory that is in the layer only because something was made in it looks as before."""
+    lay_out(copying.parent, {"there/deep": None})
+    (copying.parent / "there").chmod(0o755)
+    (copying.parent / "there" / "deep").chmod(0o711)
+    made(copying, "/there/deep/new", tmp_path)
+    diff = next(tmp_path.glob("made*"))
+    modes = {name: (diff / name).stat().st_mode & 0o777 for name in ("there", "there/deep")}
+    assert modes == {"there": 0o755, "there/deep": 0o711}
+
+
 def test_an_existing_directory_makes_no_layer(copying: Copying, tmp_path: Path) -> None:
     """Its owner and mode stay what they are."""
     lay_out(copying.parent, {"there": None, "link": "-> there"})

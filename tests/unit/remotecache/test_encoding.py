@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,3 +74,38 @@ def test_a_digest_that_is_none_is_refused() -> None:
     data = b'{"version":1,"layers":[{"id":"sha256:../../etc/passwd","diff_id":"x"}]}'
     with pytest.raises(UnreadableCache, match="not a sha256 digest"):
         decode(data, subject="cache")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("created", 1e308),
+        ("created", -1.0),
+        ("used", 1e300),
+        ("size", -1),
+        ("size", 1 << 63),
+        ("blob", 10**30),
+        ("layers", [0] * 1001),
+    ],
+)
+def test_a_number_that_nothing_has_is_refused(field: str, value: object) -> None:
+    """A time that no calendar has or a size that no disk has is damage, and no crash later."""
+    blob = {"mediaType": "x", "digest": digest_of(b"c"), "size": 1}
+    layer: dict[str, object] = {"id": digest_of(b"a"), "diff_id": digest_of(b"b"), "blob": blob}
+    step: dict[str, object] = {
+        "key": digest_of(b"key"),
+        "locus": "",
+        "name": "",
+        "parts": [],
+        "layers": [0],
+        "seconds": 1,
+        "created": 1,
+    }
+    document = {"version": 1, "layers": [layer], "steps": [step]}
+    assert decode(json.dumps(document).encode(), subject="cache").steps
+    if field == "blob":
+        blob["size"] = value
+    else:
+        (layer if field == "size" else step)[field] = value
+    with pytest.raises(UnreadableCache, match="cache is damaged"):
+        decode(json.dumps(document).encode(), subject="cache")

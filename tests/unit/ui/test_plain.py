@@ -245,3 +245,22 @@ def test_what_still_runs_is_shown_at_the_end() -> None:
     """When a build is interrupted, output that waited for its turn is not lost."""
     text = shown([started(1, "A"), started(2, "B"), printed(2, b"last words")])
     assert text.endswith("#2 B\n#2 0.000 last words\n")
+
+
+def test_names_and_reasons_cannot_write_to_the_terminal() -> None:
+    """Names of files and what caches say may hold anything: no escape sequence, no line that a CI
+    system would take for a command. The output of steps is theirs, and stays as it is.
+    """
+    evil = "a\x1b]0;title\x07\n::error::b"
+    stream = [
+        started(1, evil),
+        decided(1, KeyChanged(changes=(Change(part=f"file:{evil}", before="1", after="2"),))),
+        events.StepNote(time=0, step=1, text=evil),
+        printed(1, b"\x1b[1mbold\n"),
+        events.Warned(time=0, message=evil, file="", line=0),
+        ended(1, error=evil),
+    ]
+    text = shown(stream).replace("\x1b[1mbold", "")
+    assert "\x1b" not in text and "\x07" not in text
+    assert not any(line.startswith("::") for line in text.splitlines())
+    assert "#1 a\\x1b]0;title\\x07 ::error::b\n" in text

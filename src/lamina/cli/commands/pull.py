@@ -16,7 +16,11 @@ def command() -> click.Command:
     return Command(
         "pull",
         params=[
-            click.Option(["--platform"], metavar="OS/ARCH", help="The image for this platform"),
+            click.Option(
+                ["--platform"],
+                metavar="OS/ARCH",
+                help="The image for this platform (default: this machine's); others stay there",
+            ),
             click.Option(["-q", "--quiet"], is_flag=True, help="Print the image's name only"),
             click.Argument(["names"], nargs=-1, metavar="NAME[:TAG|@DIGEST]"),
         ],

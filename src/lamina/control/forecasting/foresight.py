@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from lamina.cachekey.key import CacheKey
 from lamina.context.gittree import GitTree
@@ -21,6 +23,9 @@ from lamina.ops.copying.wildcards import split_wildcards
 from lamina.ops.stacks import EMPTY_LAYER, identity
 from lamina.solver.port import Result
 
+_SELECTIONS = 64
+_ENTRIES = 1_000_000  # in memory: some 60 bytes each
+
 
 class Foresight:
     """Shared by all commits of a forecast."""
@@ -31,6 +36,8 @@ class Foresight:
         self._models: dict[Digest, Model] = {}
         self._real: dict[Digest, Layer] = {}
         self._selections: dict[object, Selection] = {}
+        self._heavy: deque[tuple[Digest, KnownLayer]] = deque()
+        self._weight = 0
 
     def model(self, layer: Digest) -> Model:
         """What is known of a layer: foreseen here, or lying in the store."""
@@ -48,7 +55,8 @@ class Foresight:
         if layer is None:
             layer = self.evidence.result(key.digest) or Layer(id=foreseen)
             self._real[foreseen] = layer
-            self._models.setdefault(layer.id, model)
+            if layer.id not in self._models:
+                self._keep(layer.id, model)
         return layer
 
     def select(self, source: TreeSource, exclude: Sequence[str], result: Result) -> Selection:
@@ -58,18 +66,19 @@ class Foresight:
         if not isinstance(result, GitTree):
             return select(result, source, exclude, name=source.path)
         question = _question(source, exclude, result)
-        known = self._selections.get(question)
-        if known is None:
-            known = select(result, source, exclude, name=source.path)
-            self._selections[question] = known
-        return known
+        return self._selected(question, lambda: select(result, source, exclude, name=source.path))
 
     def _from_layers(self, source: TreeSource, exclude: Sequence[str], stack: Stack) -> Selection:
         question = (identity(stack), source, tuple(exclude))
-        known = self._selections.get(question)
-        if known is None:
-            known = self._selections[question] = self._seen_in(source, exclude, stack)
-        return known
+        return self._selected(question, lambda: self._seen_in(source, exclude, stack))
+
+    def _selected(self, question: object, choose: Callable[[], Selection]) -> Selection:
+        """The latest answers are kept: commits that follow each other ask the same."""
+        found = self._selections.pop(question, None) or choose()
+        self._selections[question] = found
+        if len(self._selections) > _SELECTIONS:
+            del self._selections[next(iter(self._selections))]
+        return found
 
     def _seen_in(self, source: TreeSource, exclude: Sequence[str], stack: Stack) -> Selection:
         base, _ = split_wildcards(source.path) if source.wildcards else (source.path.strip("/"), [])
@@ -84,6 +93,17 @@ class Foresight:
         if sight.unknown:
             matches = (*matches, unknown_files(path, sight.unknown))
         return Selection(source, sight.tree, matches)
+
+    def _keep(self, layer: Digest, model: Model) -> None:
+        """Of layers that were long ago only the place is kept: hardly anybody asks for more."""
+        self._models[layer] = model
+        if isinstance(model, KnownLayer):
+            self._heavy.append((layer, model))
+            self._weight += model.weight
+        while self._weight > _ENTRIES:
+            old, known = self._heavy.popleft()
+            self._weight -= known.weight
+            self._models[old] = UnknownLayer(places=partial(tuple, [known.top]))
 
     def _stored(self, layer: Digest) -> Model:
         if layer == EMPTY_LAYER:

@@ -32,11 +32,13 @@ _ROOT = Entry(path=b"", kind=Kind.DIRECTORY, mode=0o755)
 class KnownLayer(msgspec.Struct, frozen=True, dict=True):
     """A layer of which every entry is known; `make` lists them. `top` is above all of them but for
     the folders that lead there. `find` tells what is at one path, without a list of them all.
+    `weight` is how many entries it keeps in memory.
     """
 
     make: Callable[[], Iterable[Entry]]
     top: bytes = b""
     find: Callable[[bytes], Entry | None] | None = None
+    weight: int = 0
 
     @cached_property
     def entries(self) -> dict[bytes, Entry]:
@@ -107,14 +109,14 @@ def look(stack: Stack, path: bytes, models: Models) -> Sight:
     A single file that a COPY put there is taken to be as it was put, unless a record shows that a
     later step writes to it.
     """
+    asked = path
     path, _ = resolve(stack, path, models)
     layers = [(layer.id, models(layer.id)) for layer in stack]
     unknown = _unknown(layers, path)
     # What lies below a covering layer need not be looked at: its id stands for that.
     first = max((place for place, _, model in unknown if model.covering), default=0)
     known = (model for _, model in layers[first:] if isinstance(model, KnownLayer))
-    # Folders above it may be links, of any layer that has them.
-    tree = LayeredTree([model for model in known if model.concerns(path) or not model.top])
+    tree = LayeredTree([m for m in known if m.concerns(path) or m.concerns(asked)])
     return Sight(tree=tree, unknown=tuple(layer for _, layer, _ in unknown))
 
 

@@ -44,7 +44,8 @@ class Placing(msgspec.Struct, frozen=True, kw_only=True):
         """What is known of the layer."""
         if any(_is_unknown(match) for match in self._matches()) or self._may_unpack():
             return UnknownLayer(places=lambda: (self.top,))
-        return KnownLayer(make=self._entries, top=self.top, find=self._find)
+        weight = sum(len(match.items) for match in self._matches())
+        return KnownLayer(make=self._entries, top=self.top, find=self._find, weight=weight)
 
     def digest(self) -> Digest:
         """Equal where the same files are placed, wherever they were taken from."""

@@ -183,10 +183,9 @@ class LayerDraft:
         self._drop_unchanged()
         self._writer.flush()
         entries = self.entries
-        directories = sorted(path for path in entries if entries[path].kind is Kind.DIRECTORY)
-        for path in directories:
+        for path in self._directories():
             self._on_disk(path)
-        for path in reversed(directories):
+        for path in reversed(self._directories()):  # also those above, which are here only now
             if path:
                 entry = entries[path]
                 self._writer.complete_directory(entry, opaque=entry.opaque)
@@ -196,6 +195,9 @@ class LayerDraft:
         ordered = [entries[path] for path in paths]
         link_names(ordered, self._linked(paths))
         return Manifest(tuple(ordered)), tuple(self._writer.notes)
+
+    def _directories(self) -> list[bytes]:
+        return sorted(path for path, each in self.entries.items() if each.kind is Kind.DIRECTORY)
 
     def _make_room(self, path: bytes) -> None:
         """Has the directory of a file on disk, and an earlier file at the path removed from it.

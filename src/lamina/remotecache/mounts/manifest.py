@@ -38,6 +38,8 @@ MAX_PATH: Final = 3000
 MAX_DEPTH: Final = 200
 """Nor has more directories in one another."""
 
+_NOBODY: Final = (1 << 32) - 1  # no owner has this id or a greater one
+_LARGEST_STORED: Final = 2 * LARGEST_CHUNK  # what cannot be compressed becomes a little larger
 _KINDS: Final = (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK, Kind.HARDLINK, Kind.FIFO)
 _BAD_NAMES: Final = (b"", b".", b"..")
 
@@ -167,7 +169,9 @@ def _check_packs(manifest: MountManifest, allowed: Collection[Digest]) -> None:
         inside = 0 <= chunk.pack < len(sizes) and chunk.offset >= 0
         if not inside or chunk.stored <= 0 or chunk.offset + chunk.stored > sizes[chunk.pack]:
             raise MalformedState("a chunk lies outside of its pack")
-        if not 0 < chunk.size <= LARGEST_CHUNK or len(chunk.digest) != 32:
+        if not 0 < chunk.size <= LARGEST_CHUNK or chunk.stored > _LARGEST_STORED:
+            raise MalformedState("a chunk has a size that none can have")
+        if len(chunk.digest) != 32:
             raise MalformedState("a chunk has a size that none can have")
 
 
@@ -201,9 +205,10 @@ def _check_entries(manifest: MountManifest) -> None:
             raise MalformedState(f"{shown(entry.path)} has no place")
         if entry.path.count(b"/") > MAX_DEPTH or entry.kind not in _KINDS:
             raise MalformedState(f"{shown(entry.path)} is nothing that a cache mount holds")
-        if entry.opaque or not all(is_kept(key) for key, _ in entry.xattrs):
+        if entry.opaque or not all(is_kept(k) and b"\0" not in k for k, _ in entry.xattrs):
             raise MalformedState(f"{shown(entry.path)} has attributes that no file may have")
-        if not 0 <= entry.mode <= 0o7777 or entry.uid < 0 or entry.gid < 0:
+        owners = 0 <= entry.uid < _NOBODY and 0 <= entry.gid < _NOBODY
+        if not 0 <= entry.mode <= 0o7777 or not owners:
             raise MalformedState(f"{shown(entry.path)} has an owner or a mode that none can have")
         match entry.kind:
             case Kind.FILE if entry.size != (sizes.get(entry.digest, -1) if entry.size else 0):
