@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,11 +38,24 @@ def store(tmp_path: Path) -> LayerStore:
     return LayerStore(str(tmp_path / "store"))
 
 
-@pytest.fixture(params=["overlay", "copying"])
-def snapshotter(request: pytest.FixtureRequest, store: LayerStore) -> Snapshotter:
+@pytest.fixture(params=["overlay", "copying", "copying on an overlay"])
+def snapshotter(
+    request: pytest.FixtureRequest, store: LayerStore, tmp_path: Path
+) -> Iterator[Snapshotter]:
     if request.param == "overlay":
-        return OverlaySnapshotter(store)
-    return CopyingSnapshotter(store)
+        yield OverlaySnapshotter(store)
+    elif request.param == "copying":
+        yield CopyingSnapshotter(store)
+    else:  # the disk of a container, as whoever runs in one has it
+        for name in ("lower", "upper", "work", "store"):
+            (tmp_path / name).mkdir()
+        folders = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", folders, store.root]
+        subprocess.run(mount, check=True)
+        try:
+            yield CopyingSnapshotter(store)
+        finally:
+            subprocess.run(["umount", "--lazy", store.root], check=True)
 
 
 def in_root(root: Root, change: Change) -> None:

@@ -33,8 +33,7 @@ class Memos(Protocol):
 
 
 def known_digest(memos: Memos, kind: str, key: bytes) -> Digest | None:
-    """A memo whose value is a digest. External caches may say anything: what is none is not known.
-    """
+    """A memo whose value is a digest. A cache may say anything: what is none is not known."""
     value = memos.memo(kind, key)
     try:
         return None if value is None else parse_digest(value.decode())

@@ -92,7 +92,9 @@ def _failed(error: Exception, session: Session) -> int:
     if session.debug:
         import traceback
 
-        Sink(session.stderr).text(traceback.format_exc())
+        from lamina.trace.masking import without_credentials
+
+        Sink(session.stderr).text(without_credentials(traceback.format_exc()))
     told: LaminaError = as_lamina_error(error, session)
     color = session.stderr.isatty() and not session.environ.get("NO_COLOR")
     Sink(session.stderr).data(encode(render_error(told, color=color)))

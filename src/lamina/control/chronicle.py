@@ -143,7 +143,7 @@ def masked(request: dict[str, Any]) -> dict[str, Any]:
     Other build arguments and labels are what a Dockerfile makes of them, whatever they are called.
     """
     open_fields = {"build_args", "labels", "secrets"}
-    kept = {
+    kept: dict[str, Any] = {
         name: value if name in open_fields else _masked(value)
         for name, value in request.items()
         if value not in (None, "", False, 0, [], {}, ())

@@ -1,6 +1,8 @@
 """How a layer lies on disk: the form of an overlayfs upper directory.
 
-A whiteout is a character device 0:0. An opaque directory has the extended attribute
+A whiteout is a character device 0:0. Where none can be made (on an overlay itself, which is what a
+container has as its disk) a socket of a mode that no program gives stands for it: no layer can hold
+a socket, and nobody mounts such layers. An opaque directory has the extended attribute
 `trusted.overlay.opaque`, or `user.overlay.opaque` where a user namespace forbids the first one.
 Everything else that overlayfs notes in attributes is its own business, and no part of a layer.
 See Documentation/filesystems/overlayfs.rst of Linux.
@@ -19,6 +21,8 @@ OPAQUE_XATTRS: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque")
 
 _CAPABILITY: Final = b"security.capability"
 _NO_XATTRS: Final = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES)
+
+_SUBSTITUTE: Final = stat.S_IFSOCK | 0o7000
 
 _KINDS: Final = {
     stat.S_IFREG: Kind.FILE,
@@ -69,8 +73,9 @@ def is_kept(name: bytes) -> bool:
 
 
 def is_whiteout(status: os.stat_result) -> bool:
-    """Whether it is the device 0:0, which hides what is below."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+    """Whether it is the device 0:0, or what stands for it, which hides what is below."""
+    mode = status.st_mode
+    return (stat.S_ISCHR(mode) and status.st_rdev == 0) or mode == _SUBSTITUTE
 
 
 def read_xattrs(path: bytes | int) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
@@ -140,4 +145,8 @@ def needs_user_xattrs(directory: str) -> bool:
 
 def make_whiteout(name: bytes, *, directory: int) -> None:
     """Hides what lower layers have at `name` of the open `directory`. Raises OSError."""
-    os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
+    try:
+        os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
+    except PermissionError:
+        os.mknod(name, stat.S_IFSOCK, 0, dir_fd=directory)
+        os.chmod(name, stat.S_IMODE(_SUBSTITUTE), dir_fd=directory)

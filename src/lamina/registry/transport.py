@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from lamina.errors import UserError
 from lamina.registry.certificates import certificate_folder, ssl_context
 from lamina.registry.errors import Unreachable
+from lamina.registry.hosts import resolve_address
 from lamina.registry.proxy import proxy_for
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class Transport:
         """
         import urllib3
 
+        if not resolve_address("", url):
+            cause = "its address is not valid"
+            message = f"a server cannot be reached: {cause}"
+            raise Unreachable(message, host="", cause=cause, retryable=False)
         pool = self._pool(url, insecure=insecure)
         every = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
         try:

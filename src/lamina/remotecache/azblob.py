@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lamina.errors import UsageError
+from lamina.registry.hosts import resolve_address
 from lamina.remotecache.object_attributes import connection, document_names, positive
 from lamina.remotecache.objects import ObjectCache, ObjectLayout, ObjectPlace
 
@@ -44,12 +45,12 @@ def parse(attributes: Mapping[str, str], *, environ: Mapping[str, str]) -> Objec
         return attributes.get(name) or environ.get(variable) or default
 
     url = given("account_url").rstrip("/")
-    host = urlsplit(url).hostname or ""
-    if urlsplit(url).scheme not in ("http", "https") or not host:
+    if not resolve_address("", url) or "?" in url or "@" in url:
         raise UsageError(
-            "type=azblob: account_url is missing or not an address",
-            hint="account_url=https://ACCOUNT.blob.core.windows.net",
+            "type=azblob: account_url is missing, or not the mere address of an account",
+            hint="account_url=https://ACCOUNT.blob.core.windows.net, and secret_access_key=KEY",
         )
+    host = urlsplit(url).hostname or ""
     container = given("container", "buildkit-cache")
     secret = attributes.get("secret_access_key", "")
     config: dict[str, Any] = {

@@ -11,13 +11,13 @@ import binascii
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 import msgspec
 
 from lamina.errors import UsageError
 from lamina.notation.boolean import parse_bool
 from lamina.notation.sizes import parse_duration
+from lamina.registry.hosts import resolve_address
 from lamina.registry.transport import Transport
 from lamina.remotecache.errors import NoCacheService
 from lamina.remotecache.gha import GhaCache, GhaPlace
@@ -53,7 +53,7 @@ def parse(
     if not url or not token:
         lacking = "token" if url else "address of the cache service"
         raise NoCacheService(f"type=gha: the {lacking} is missing", hint=_HINT)
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    if not resolve_address("", url):
         raise UsageError(f"type=gha: not an address: {url!r}", hint=_HINT)
     scope = attributes.get("scope") or DEFAULT_SCOPE
     line = Line(

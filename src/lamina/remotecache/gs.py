@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from lamina.errors import UsageError
+from lamina.registry.hosts import resolve_address
 from lamina.remotecache.object_attributes import connection, document_names, positive
 from lamina.remotecache.objects import ObjectCache, ObjectLayout, ObjectPlace
 
@@ -40,7 +40,7 @@ def parse(attributes: Mapping[str, str], *, environ: Mapping[str, str]) -> Objec
     if not bucket:
         raise UsageError("type=gs: the bucket is missing", hint="bucket=NAME, or $GOOGLE_BUCKET")
     endpoint = attributes.get("endpoint_url", "").rstrip("/")
-    if endpoint and not urlsplit(endpoint).hostname:
+    if endpoint and not resolve_address("", endpoint):
         raise UsageError(f"type=gs: endpoint_url is not an address: {endpoint!r}")
     config: dict[str, Any] = {}
     attempts = positive("gs", attributes, "retry_max_attempts", default=5)

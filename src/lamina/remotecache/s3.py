@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from lamina.errors import UsageError
 from lamina.notation.boolean import parse_bool
 from lamina.notation.sizes import parse_duration
+from lamina.registry.hosts import resolve_address
 from lamina.remotecache.object_attributes import connection, document_names, positive
 from lamina.remotecache.objects import ObjectCache, ObjectLayout, ObjectPlace
 
@@ -90,7 +91,7 @@ def _endpoint(attributes: Mapping[str, str], environ: Mapping[str, str]) -> str:
         or environ.get("AWS_ENDPOINT_URL_S3")
         or environ.get("AWS_ENDPOINT_URL", "")
     )
-    if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+    if url and not resolve_address("", url):
         raise UsageError(
             f"type=s3: endpoint_url is not an address: {url!r}", hint="https://HOST[:PORT]"
         )

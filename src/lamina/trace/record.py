@@ -6,18 +6,17 @@ No URL in a record has a user or a password, and no record has the value of a se
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
 from lamina.errors import HostError
 from lamina.trace.events import BuildFinished, Event
+from lamina.trace.masking import without_credentials
 
 FORMAT_VERSION = 1
 
 _LATEST = 253_402_300_800.0  # the year 10000, in seconds since 1970: calendars end there
-_CREDENTIALS = re.compile(rb"(?<=://)[^/?#\s@\"\\]+(?=@(?!sha\d+:))")
 
 
 class DamagedRecord(HostError):
@@ -88,7 +87,7 @@ def encode_record(record: BuildRecord) -> bytes:
         data = msgspec.json.encode(record)
     except UnicodeEncodeError:
         data = msgspec.json.encode(unicode_only(msgspec.to_builtins(record)))
-    return _CREDENTIALS.sub(b"xxxxx", data) if b"@" in data else data
+    return without_credentials(data.decode()).encode() if b"://" in data else data
 
 
 def decode_record(data: bytes, *, name: str) -> BuildRecord:

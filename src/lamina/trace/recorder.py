@@ -13,6 +13,7 @@ from lamina.cachekey.key import Part
 from lamina.source import printable
 from lamina.trace import events
 from lamina.trace.events import Event
+from lamina.trace.masking import without_credentials
 from lamina.trace.verdict import Verdict
 
 Progress = Callable[[int, int], None]
@@ -65,15 +66,13 @@ class Recorder:
         now = self.now()
         self.emit(
             events.BuildFinished(
-                time=now, seconds=now, cached=self.cached, ran=self.ran, error=printable(error)
+                time=now, seconds=now, cached=self.cached, ran=self.ran, error=_told(error)
             )
         )
 
     def warn(self, message: str, *, file: str = "", line: int = 0) -> None:
         self.emit(
-            events.Warned(
-                time=self.now(), message=printable(message), file=printable(file), line=line
-            )
+            events.Warned(time=self.now(), message=_told(message), file=_told(file), line=line)
         )
 
     def count(self, step: Step, *, cached: bool) -> None:
@@ -108,8 +107,8 @@ class Recorder:
             events.StepStarted(
                 time=now,
                 step=number,
-                name=printable(name),
-                file=printable(file),
+                name=_told(name),
+                file=_told(file),
                 line=line,
                 inputs=inputs,
             )
@@ -179,7 +178,7 @@ class Step:
             events.StepProgress(
                 time=self._recorder.now(),
                 step=self.number,
-                what=printable(what),
+                what=_told(what),
                 current=current,
                 total=total,
                 unit=unit,
@@ -190,14 +189,14 @@ class Step:
     def note(self, text: str) -> None:
         """Say something that the user should know, though nothing went wrong."""
         self._recorder.emit(
-            events.StepNote(time=self._recorder.now(), step=self.number, text=printable(text))
+            events.StepNote(time=self._recorder.now(), step=self.number, text=_told(text))
         )
 
     def waited(self, what: str, seconds: float) -> None:
         """Tell that it has waited so long, until now, for what somebody else held."""
         self._emit(
             events.StepWaited(
-                time=self._recorder.now(), step=self.number, what=printable(what), seconds=seconds
+                time=self._recorder.now(), step=self.number, what=_told(what), seconds=seconds
             )
         )
 
@@ -209,8 +208,8 @@ class Step:
             events.StepMounted(
                 time=self._recorder.now(),
                 step=self.number,
-                id=printable(name),
-                target=printable(target),
+                id=_told(name),
+                target=_told(target),
                 sharing=sharing,
                 before=before,
                 after=after,
@@ -235,6 +234,11 @@ class Step:
                 cached=cached,
                 same=same,
                 canceled=canceled,
-                error=printable(error),
+                error=_told(error),
             )
         )
+
+
+def _told(text: str) -> str:
+    """What may be shown and kept of a text."""
+    return without_credentials(printable(text))

@@ -246,7 +246,9 @@ class PlainProgress:
             step.written = len(step.partial)
         self._shown = step
         if step.finished is not None:
-            out.append(mark + escaped_line(_ending(step.finished)).encode("utf-8", "replace") + b"\n")
+            out.append(
+                mark + escaped_line(_ending(step.finished)).encode("utf-8", "replace") + b"\n"
+            )
             self._shown = None
         step.lines.clear()
         step.held_back = 0

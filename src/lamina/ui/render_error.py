@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lamina.errors import LaminaError
 from lamina.source import Span
+from lamina.trace.masking import without_credentials
 from lamina.ui.printable import escaped
 
 RULE = "--------------------"
@@ -16,12 +17,16 @@ WIDEST_LINE = 400
 def render_error(error: LaminaError, *, color: bool = False) -> str:
     """The error for the terminal: an `ERROR:` line, the excerpt of the source, a hint a line."""
     label = _paint("ERROR:", "31;1", color=color)
-    parts = [f"{label} {escaped(error.message)}\n"]
+    parts = [f"{label} {_told(error.message)}\n"]
     if error.span is not None:
         parts.append(render_excerpt(error.span))
     hint = _paint("hint:", "36;1", color=color)
-    parts += [f"{hint} {escaped(line)}\n" for line in (error.hint or "").splitlines()]
+    parts += [f"{hint} {_told(line)}\n" for line in (error.hint or "").splitlines()]
     return "".join(parts)
+
+
+def _told(text: str) -> str:
+    return escaped(without_credentials(text))
 
 
 def render_excerpt(span: Span) -> str:

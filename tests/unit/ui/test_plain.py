@@ -261,6 +261,7 @@ def test_names_and_reasons_cannot_write_to_the_terminal() -> None:
         ended(1, error=evil),
     ]
     text = shown(stream).replace("\x1b[1mbold", "")
-    assert "\x1b" not in text and "\x07" not in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
     assert not any(line.startswith("::") for line in text.splitlines())
     assert "#1 a\\x1b]0;title\\x07 ::error::b\n" in text
