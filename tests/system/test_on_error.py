@@ -307,7 +307,8 @@ def test_as_an_ordinary_user(user: OrdinaryUser, busybox_image: Path) -> None:
     """Exported files belong to the user, whoever made them in the step; a shell opens, too."""
     layout = user.home / "busybox-on-error"
     shutil.copytree(busybox_image, layout)
-    lamina = Lamina(store=user.home / "store-on-error", bases={"busybox": layout}, wrapper=(*user.lamina(),))
+    store = user.home / "store-on-error"
+    lamina = Lamina(store=store, bases={"busybox": layout}, wrapper=(*user.lamina(),))
     context = write(user.home / "context-on-error", F + "USER app\nRUN echo x >/tmp/made; exit 4\n")
     dest = user.home / "exported"
     words = own(lamina.build_command(context, f"--on-error=export={dest}"))

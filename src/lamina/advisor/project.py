@@ -69,6 +69,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     all_stages: bool = True
 
 
+def _unknown(path: bytes) -> str | None:
+    """Of a project without files nothing is known."""
+
+
 class Project(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A Dockerfile and what is known around it; what is None is not known, and no rule guesses.
 
@@ -82,7 +86,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     context: Survey | None = None
     bases: Mapping[str, ImageConfig] = msgspec.field(default_factory=dict)
     asked: Asked | None = None
-    text: Callable[[bytes], str | None] = lambda path: None  # noqa: ARG005 - nothing is known
+    text: Callable[[bytes], str | None] = _unknown
 
     def base(self, name: str) -> ImageConfig | None:
         """The configuration of a base image by any of its names."""

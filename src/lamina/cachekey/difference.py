@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from lamina.cachekey.disclosure import disclosed
 from lamina.cachekey.key import ListedFile, Part
 
 
@@ -74,13 +75,15 @@ def group_files(changes: Iterable[Change]) -> tuple[FileGroup, ...]:
 
 
 def compare_parts(before: Iterable[Part], after: Iterable[Part]) -> tuple[Change, ...]:
-    """The parts that differ, those of `after` first and in its order."""
+    """The parts that differ, those of `after` first and in its order. `before` may be as it was
+    told to others.
+    """
     old = {part.name: part.value for part in before}
     new = {part.name: part.value for part in after}
     changes = [
         Change(part=name, before=old.get(name), after=value)
         for name, value in new.items()
-        if old.get(name) != value
+        if old.get(name) not in (value, disclosed(Part(name, value)).value)
     ]
     changes += [Change(part=name, before=old[name]) for name in old if name not in new]
     return tuple(changes)

@@ -92,7 +92,7 @@ def _failed(error: Exception, session: Session) -> int:
     if session.debug:
         import traceback
 
-        from lamina.trace.masking import without_credentials
+        from lamina.notation.masking import without_credentials
 
         Sink(session.stderr).text(without_credentials(traceback.format_exc()))
     told: LaminaError = as_lamina_error(error, session)

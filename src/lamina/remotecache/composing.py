@@ -14,7 +14,9 @@ from msgspec.structs import replace
 
 from lamina.cache.index import Record
 from lamina.cache.memos import Memo
+from lamina.cachekey.disclosure import disclosed
 from lamina.layer.stack import Layer
+from lamina.notation.masking import without_credentials
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import Digest
 from lamina.remotecache.document import (
@@ -126,8 +128,8 @@ class _Words:
             return CachedStep(
                 key=record.key,
                 locus=record.locus,
-                name=record.name,
-                parts=record.parts,
+                name=without_credentials(record.name),
+                parts=tuple(map(disclosed, record.parts)),
                 layers=places,
                 seconds=round(record.seconds, 3),
                 created=round(record.created, 3),

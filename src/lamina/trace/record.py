@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from lamina.errors import HostError
+from lamina.notation.masking import without_credentials
 from lamina.trace.events import BuildFinished, Event
-from lamina.trace.masking import without_credentials
 
 FORMAT_VERSION = 1
 

@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from lamina.cachekey.key import Part
+from lamina.notation.masking import without_credentials
 from lamina.source import printable
 from lamina.trace import events
 from lamina.trace.events import Event
-from lamina.trace.masking import without_credentials
 from lamina.trace.verdict import Verdict
 
 Progress = Callable[[int, int], None]

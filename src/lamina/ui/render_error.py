@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lamina.errors import LaminaError
+from lamina.notation.masking import without_credentials
 from lamina.source import Span
-from lamina.trace.masking import without_credentials
 from lamina.ui.printable import escaped
 
 RULE = "--------------------"

@@ -231,7 +231,8 @@ def test_warnings_stand_at_the_end_once() -> None:
     warning = events.Warned(time=0, message="JSON arguments", file="Dockerfile", line=9)
     text = shown([warning, started(1), warning, ended(1)])
     assert text.endswith(
-        "DONE 0.0s\n\n 1 warning found (lamina build --check shows more):\n - JSON arguments (line 9)\n"
+        "DONE 0.0s\n\n 1 warning found (lamina build --check shows more):\n"
+        " - JSON arguments (line 9)\n"
     )
 
 
