@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lamina.control.removals import Removal, note_removal
+from lamina.control.recording.removals import Removal, note_removal
 from tests.support.bases import write_layout
 from tests.support.lamina import Lamina
 from tools.bases import busybox_rootfs

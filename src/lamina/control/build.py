@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from lamina.control import wiring
-from lamina.control.chronicle import Chronicle
-from lamina.control.outcome import outcome
+from lamina.control.building.outcome import outcome
+from lamina.control.building.session import BuildSession, outputs_of
 from lamina.control.privileges import become_root
+from lamina.control.recording.chronicle import Chronicle
+from lamina.control.recording.retention import parse_keep
+from lamina.control.recording.sizes import size_of
 from lamina.control.request import BuildOutcome, BuildRequest
-from lamina.control.retention import parse_keep
-from lamina.control.session import BuildSession, outputs_of
-from lamina.control.sizes import size_of
 from lamina.control.store import Store, open_store
 from lamina.errors import HostError
 from lamina.executor.spec import NO_LIMITS
@@ -23,8 +23,8 @@ from lamina.oci.platform import host_platform, parse_platform
 from lamina.trace.recorder import Recorder, Watcher
 
 if TYPE_CHECKING:
-    from lamina.control.externalcache import CachePlaces, ExternalCaches
-    from lamina.control.failure import Opening
+    from lamina.control.building.failure import Opening
+    from lamina.control.caching.places import CachePlaces, ExternalCaches
 
 
 def run_build(
@@ -84,7 +84,7 @@ def _attending(
     """Looks after a step that fails, where that was asked for."""
     if build.request.on_error is None:
         return contextlib.nullcontext()
-    from lamina.control.failure import attending
+    from lamina.control.building.failure import attending
 
     return attending(build, build.request.on_error, opening or (lambda notice: None))
 
@@ -104,7 +104,7 @@ def _places(request: BuildRequest, store: Store, environ: Mapping[str, str]) -> 
     """The external caches of a build, checked before anything else; None where it has none."""
     if not request.external_caches:
         return None
-    from lamina.control.externalcache import choose_places
+    from lamina.control.caching.places import choose_places
 
     host = host_platform(os.uname().machine)
     platforms = [parse_platform(text, host=host) for text in request.platforms] or [host]
@@ -119,7 +119,7 @@ def _caches(
     if places is None:
         yield None
         return
-    from lamina.control.externalcache import ExternalCaches
+    from lamina.control.caching.places import ExternalCaches
 
     caches = ExternalCaches(places, store=store, recorder=recorder)
     caches.start()

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from lamina.control.externalcache import choose_places
+from lamina.control.caching.places import choose_places
 from lamina.control.request import BuildRequest, CacheRequest
 from lamina.control.store import open_store
 from lamina.errors import RemoteError, UsageError, UserError

@@ -14,12 +14,12 @@ import msgspec
 from lamina.advisor.checking import Report
 from lamina.advisor.reading import read_dockerfile
 from lamina.advisor.rule import Rule
-from lamina.control.buildcheck import check_instead
-from lamina.control.chronicle import Chronicle
+from lamina.control.building.checks import check_instead
+from lamina.control.building.session import BuildSession
 from lamina.control.privileges import become_root
+from lamina.control.recording.chronicle import Chronicle
+from lamina.control.recording.retention import Keep
 from lamina.control.request import BuildRequest
-from lamina.control.retention import Keep
-from lamina.control.session import BuildSession
 from lamina.control.store import open_store
 from lamina.dockerfile.instructions.commands import Stage
 from lamina.errors import LaminaError

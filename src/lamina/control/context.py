@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from lamina.context.survey import Hidden, Kept, PathReason, Survey, Use
 from lamina.context.tree import ContextTree
-from lamina.control.inputs import open_inputs
+from lamina.control.building.inputs import open_inputs
 from lamina.control.request import BuildRequest
 from lamina.control.store import open_store
 from lamina.dockerfile.base import Base

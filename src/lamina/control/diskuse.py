@@ -13,8 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from lamina.cache.eviction import Item, Kind
-from lamina.control.inventory import take_inventory
-from lamina.control.measuring import Inodes, disk_use
+from lamina.control.keeping.inventory import take_inventory
+from lamina.control.keeping.measuring import Inodes, disk_use
 from lamina.control.privileges import become_root
 from lamina.control.store import open_store
 from lamina.oci.digest import Digest

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from lamina.control.alignment import Alignment, align
-from lamina.control.comparison import Comparer, Difference, of_verdict
-from lamina.control.first_causes import first_causes
+from lamina.control.explaining.alignment import Alignment, align
+from lamina.control.explaining.comparison import Comparer, Difference, of_verdict
+from lamina.control.explaining.first_causes import first_causes
+from lamina.control.explaining.reasons import Build, Reasons
 from lamina.control.history import History, find_step, recorded_steps
-from lamina.control.reasons import Build, Reasons
-from lamina.control.removals import find_removal
+from lamina.control.recording.removals import find_removal
 from lamina.control.store import Store, open_store
 from lamina.errors import LaminaError
 from lamina.oci.digest import parse_digest
@@ -125,7 +125,7 @@ class _Explainer:
             source=verdict.source if isinstance(verdict, Hit) else "",
         )
         if diff and step.number in self.differences:
-            from lamina.control.contents import text_diff
+            from lamina.control.explaining.contents import text_diff
 
             keys = [step.key, self._record_compared(step)]
             listed = self.differences[step.number].listed

@@ -10,8 +10,8 @@ from functools import cached_property
 import msgspec
 
 from lamina.cachekey.key import ListedFile
-from lamina.control.chronicle import RUNNING
-from lamina.control.retention import RECORD
+from lamina.control.recording.chronicle import RUNNING
+from lamina.control.recording.retention import RECORD
 from lamina.errors import HostError, UserError
 from lamina.fs.remove import remove_tree
 from lamina.notation.suggest import nearest

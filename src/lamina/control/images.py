@@ -16,11 +16,11 @@ from lamina.content.layout import open_layout, parse_layout_address
 from lamina.content.source import ImageSource
 from lamina.content.store import host_errors
 from lamina.context.archive import open_archive
-from lamina.control.changes import changed_config
+from lamina.control.importing.changes import changed_config
+from lamina.control.importing.rootfs import Rootfs, take_rootfs
 from lamina.control.named import details_of, find_images
 from lamina.control.privileges import become_root
 from lamina.control.request import ImageRow
-from lamina.control.rootfs import Rootfs, take_rootfs
 from lamina.control.store import Store, open_store
 from lamina.errors import InternalError, UsageError, UserError
 from lamina.exporter.blobs import LayerBlobs

@@ -10,11 +10,11 @@ import msgspec
 
 from lamina.cache.eviction import Limits
 from lamina.cache.mountlist import MountCopy, MountUse, list_copies
-from lamina.control.measuring import MOUNT, disk_use, measure_mount
-from lamina.control.mountlimits import beyond
+from lamina.control.keeping.measuring import MOUNT, disk_use, measure_mount
+from lamina.control.keeping.mount_limits import beyond
+from lamina.control.keeping.space import drop_ballast
 from lamina.control.privileges import become_root
-from lamina.control.removals import Removal, note_removal
-from lamina.control.space import drop_ballast
+from lamina.control.recording.removals import Removal, note_removal
 from lamina.control.store import Store, open_store
 from lamina.errors import UserError
 from lamina.notation.suggest import nearest

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import msgspec
 
 from lamina.cache.eviction import Going, Limits
-from lamina.control.clearing import Cleared, clear
-from lamina.control.measuring import walk
+from lamina.control.keeping.clearing import Cleared, clear
+from lamina.control.keeping.measuring import walk
+from lamina.control.keeping.space import drop_ballast
+from lamina.control.keeping.tidying import Tidied, tidy
 from lamina.control.privileges import become_root
-from lamina.control.space import drop_ballast
 from lamina.control.store import open_store
-from lamina.control.tidying import Tidied, tidy
 
 _BY = "lamina cache prune"
 

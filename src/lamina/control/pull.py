@@ -13,7 +13,7 @@ from lamina.content.errors import NoMatchingPlatform
 from lamina.content.source import ImageSource
 from lamina.content.store import BlobStore
 from lamina.control import wiring
-from lamina.control.bases import ImageBases
+from lamina.control.building.bases import ImageBases
 from lamina.control.request import PulledImage
 from lamina.control.store import open_store
 from lamina.oci.descriptor import Descriptor

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from lamina.content.images import NamedImage
 from lamina.control import wiring
-from lamina.control.bases import ImageBases
+from lamina.control.building.bases import ImageBases
 from lamina.control.privileges import become_root
 from lamina.control.request import PushedName, PushRequest
 from lamina.control.store import Store, open_store

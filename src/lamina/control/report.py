@@ -13,9 +13,9 @@ import msgspec
 
 from lamina.control.explain import explain
 from lamina.control.history import History, recorded_steps
-from lamina.control.report_context import look_at_context
-from lamina.control.report_layers import Layers
-from lamina.control.sizes import sizes_of
+from lamina.control.recording.sizes import sizes_of
+from lamina.control.reporting.context import look_at_context
+from lamina.control.reporting.layers import Layers
 from lamina.control.store import Store, open_store
 from lamina.errors import LaminaError
 from lamina.oci.digest import parse_digest

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from lamina.control import wiring
-from lamina.control.bases import ImageBases
+from lamina.control.building.bases import ImageBases
 from lamina.control.named import find_images
 from lamina.control.privileges import become_root
 from lamina.control.request import RunMount, RunRequest

@@ -27,7 +27,7 @@ from lamina.cache.index import Index
 from lamina.cache.mounts import CacheMounts
 from lamina.content.images import ImageStore
 from lamina.content.store import BlobStore
-from lamina.control.space import Space
+from lamina.control.keeping.space import Space
 from lamina.errors import HostError
 from lamina.fs.lock import lock
 from lamina.oci.digest import Digest, encoded

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from lamina.cache.memos import Memos
 from lamina.content.source import ImageSource
 from lamina.content.target import ImageTarget
-from lamina.control.bases import ImageBases
-from lamina.control.inputs import Inputs
+from lamina.control.building.bases import ImageBases
+from lamina.control.building.inputs import Inputs
 from lamina.control.request import BuildRequest, CacheRequest, OutputRequest
 from lamina.control.store import Store
 from lamina.errors import UsageError
@@ -192,7 +192,7 @@ def choose_cache(cache: CacheRequest, setting: Setting, *, writes: bool) -> Cach
                 hint="--cache-from type=registry,ref=IMAGE",
             )
         case "s3" | "gs" | "azblob" | "gha":
-            from lamina.control.objectplaces import object_place
+            from lamina.control.caching.objects import object_place
 
             return object_place(cache, setting, writes=writes)
         case _:

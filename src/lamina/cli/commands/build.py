@@ -19,7 +19,7 @@ from lamina.ui.progress import Mode, open_progress
 from lamina.ui.sink import Sink
 
 if TYPE_CHECKING:
-    from lamina.control.failure import ShellNotice
+    from lamina.control.building.failure import ShellNotice
 
 
 def command() -> click.Command:
@@ -84,7 +84,7 @@ def build(request: BuildRequest, session: Session, mode: Mode) -> BuildOutcome:
 
 def _tell(notice: ShellNotice, session: Session) -> None:
     """What stands above the shell in a failed step."""
-    from lamina.control.failure import COMMAND
+    from lamina.control.building.failure import COMMAND
     from lamina.ui.failed_step import render_shell_notice
 
     text = render_shell_notice(

@@ -123,7 +123,7 @@ def list_builds(session: Session, flags: Mapping[str, object]) -> int:
 def show(session: Session, flags: Mapping[str, object]) -> int:
     values = Values(flags)
     from lamina.control.history import History, recorded_steps
-    from lamina.control.sizes import sizes_of
+    from lamina.control.recording.sizes import sizes_of
     from lamina.ui.history import build_json, render_build
 
     record = History.of(session.root).find(values.text("build"))
@@ -171,7 +171,7 @@ def logs(session: Session, flags: Mapping[str, object]) -> int:
 
 def diff(session: Session, flags: Mapping[str, object]) -> int:
     values = Values(flags)
-    from lamina.control.history_diff import diff_builds
+    from lamina.control.recording.difference import diff_builds
     from lamina.ui.history import render_pair
 
     before, after = values.text("before"), values.text("after")
@@ -203,7 +203,7 @@ def export(session: Session, flags: Mapping[str, object]) -> int:
     path = values.text("output")
     if not path:
         raise UsageError("the file is missing", hint="lamina history export -o FILE [BUILD]")
-    from lamina.control.history_file import export_build
+    from lamina.control.recording.transfer import export_build
 
     build = export_build(session.root, values.text("build"), path)
     _say(session, values, [{"exported": build, "file": path}])
@@ -212,7 +212,7 @@ def export(session: Session, flags: Mapping[str, object]) -> int:
 
 def import_(session: Session, flags: Mapping[str, object]) -> int:
     values = Values(flags)
-    from lamina.control.history_file import import_build
+    from lamina.control.recording.transfer import import_build
 
     _say(session, values, [{"imported": import_build(session.root, values.text("file"))}])
     return 0

@@ -118,7 +118,7 @@ def show(session: Session, flags: Mapping[str, object]) -> int:
 
 def copy(session: Session, flags: Mapping[str, object]) -> int:
     values = Values(flags)
-    from lamina.control.mountcopy import copy_files
+    from lamina.control.keeping.mount_copy import copy_files
     from lamina.ui.quantities import render_bytes
 
     copied = copy_files(

@@ -13,7 +13,7 @@ import msgspec
 from lamina.content.errors import NotFound
 from lamina.content.source import CountBytes, ResolvedImage
 from lamina.content.store import BlobStore
-from lamina.control.bases import ImageBases
+from lamina.control.building.bases import ImageBases
 from lamina.control.store import Store
 from lamina.dockerfile.base import Base
 from lamina.dockerfile.environment import DEFAULT_PATH

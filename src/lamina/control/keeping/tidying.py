@@ -18,9 +18,9 @@ import msgspec
 from lamina.cache.eviction import Limits
 from lamina.cache.mountlist import remove_left_overs
 from lamina.cachekey.key import Part
-from lamina.control.measuring import disk_use
-from lamina.control.removals import Removal, note_removal
-from lamina.control.space import Space
+from lamina.control.keeping.measuring import disk_use
+from lamina.control.keeping.space import Space
+from lamina.control.recording.removals import Removal, note_removal
 from lamina.errors import HostError
 from lamina.fs.lock import try_lock
 from lamina.fs.remove import remove_tree
@@ -161,7 +161,7 @@ class _Rows:
 
 def _named(space: Space) -> set[Digest]:
     """The layers of images in the local store, as files."""
-    from lamina.control.inventory import take_inventory
+    from lamina.control.keeping.inventory import take_inventory
 
     images = take_inventory(space).images
     return {layer.files for image in images for layer in image.layers}

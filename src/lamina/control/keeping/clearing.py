@@ -19,10 +19,10 @@ from lamina.cache.mountlist import list_copies
 from lamina.content.images import ImageStore
 from lamina.content.room import BLOB, LAYER
 from lamina.content.store import BlobStore
-from lamina.control.inventory import ImageNeeds, Inventory, take_inventory
-from lamina.control.measuring import MOUNT, measure_mount, rest, walk
-from lamina.control.removals import Removal, note_removal
-from lamina.control.space import Space
+from lamina.control.keeping.inventory import ImageNeeds, Inventory, take_inventory
+from lamina.control.keeping.measuring import MOUNT, measure_mount, rest, walk
+from lamina.control.keeping.space import Space
+from lamina.control.recording.removals import Removal, note_removal
 from lamina.fs.lock import locked
 from lamina.oci.digest import Digest, encoded
 from lamina.snapshot.store import LayerStore

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lamina.advisor.project import Asked
     from lamina.advisor.rule import Rule
     from lamina.cache.index import Index
-    from lamina.control.bases import ImageBases
-    from lamina.control.inputs import Inputs
+    from lamina.control.building.bases import ImageBases
+    from lamina.control.building.inputs import Inputs
     from lamina.control.request import BuildRequest
     from lamina.oci.platform import Platform
     from lamina.trace.recorder import Recorder

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from lamina.control.building.session import BuildSession
 from lamina.control.request import OnError
-from lamina.control.session import BuildSession
 from lamina.errors import LaminaError, UserError
 from lamina.executor.launcher import CannotStart
 from lamina.executor.spec import BindMount, ContainerSpec, Mount, OverlayMount

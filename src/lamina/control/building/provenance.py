@@ -19,8 +19,8 @@ from typing import Any
 import msgspec
 
 from lamina import __version__
-from lamina.control.bases import ImageOrigin
-from lamina.control.build_steps import BuildSteps, last_step, redacted, steps_of
+from lamina.control.building.bases import ImageOrigin
+from lamina.control.building.steps import BuildSteps, last_step, redacted, steps_of
 from lamina.control.request import BuildRequest, ProvenanceRequest
 from lamina.dockerfile.environment import PROXIES
 from lamina.dockerfile.sources import WEB

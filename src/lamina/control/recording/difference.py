@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from lamina.control.alignment import align
-from lamina.control.comparison import Comparer
+from lamina.control.explaining.alignment import align
+from lamina.control.explaining.comparison import Comparer
 from lamina.control.history import History, recorded_steps
 from lamina.control.store import open_store
 from lamina.trace.pairs import Argument, BuildPair, PairedStep, StepPair

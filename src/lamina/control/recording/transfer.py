@@ -26,7 +26,7 @@ import msgspec
 from msgspec.structs import replace
 
 from lamina.control.history import BUILD_ID, History, recorded_steps
-from lamina.control.retention import RECORD
+from lamina.control.recording.retention import RECORD
 from lamina.control.store import Store, open_store
 from lamina.errors import HostError, LaminaError, UserError
 from lamina.fs.publish import publish_file, publishing

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lamina.control.bases import ImageOrigin
-from lamina.control.build_steps import redacted, steps_of
+from lamina.control.building.bases import ImageOrigin
+from lamina.control.building.steps import redacted, steps_of
 from lamina.graph.mounts import BindMount, CacheMount, SecretMount, Sharing, SshMount, TmpfsMount
 from lamina.graph.ops import (
     CopyOp,

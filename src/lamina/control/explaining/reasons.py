@@ -13,9 +13,9 @@ import msgspec
 from msgspec.structs import replace
 
 from lamina.cachekey.difference import Change, FileGroup
-from lamina.control.alignment import Alignment
-from lamina.control.comparison import Comparer, Difference, parts_of
-from lamina.control.declarations import Declarations
+from lamina.control.explaining.alignment import Alignment
+from lamina.control.explaining.comparison import Comparer, Difference, parts_of
+from lamina.control.explaining.declarations import Declarations
 from lamina.control.history import History, recorded_steps
 from lamina.trace import explanation as e
 from lamina.trace.record import BuildRecord

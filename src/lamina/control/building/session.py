@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from lamina.cache.memos import BuildMemos
 from lamina.cache.steps import StepCache
 from lamina.control import wiring
-from lamina.control.bases import ImageBases, familiar
-from lamina.control.buildcheck import BuildChecks, check_build, warn_failed_build
-from lamina.control.chronicle import Chronicle
-from lamina.control.dating import SourceTimes
-from lamina.control.inputs import Inputs, open_inputs
-from lamina.control.outcome import dated
+from lamina.control.building.bases import ImageBases, familiar
+from lamina.control.building.checks import BuildChecks, check_build, warn_failed_build
+from lamina.control.building.dating import SourceTimes
+from lamina.control.building.inputs import Inputs, open_inputs
+from lamina.control.building.outcome import dated
+from lamina.control.recording.chronicle import Chronicle
 from lamina.control.request import BuildRequest, OutputRequest
 from lamina.control.store import KeyLocks, Store
 from lamina.dockerfile.lower import lower
@@ -45,7 +45,7 @@ from lamina.solver.solver import Solver
 from lamina.trace.recorder import Recorder, Step
 
 if TYPE_CHECKING:
-    from lamina.control.externalcache import ExternalCaches
+    from lamina.control.caching.places import ExternalCaches
     from lamina.remotecache.composing import Built
 
 
@@ -227,7 +227,7 @@ class BuildSession(msgspec.Struct):
         """Steps whose results are wanted too: provenance tells of them."""
         if self.request.provenance is None:
             return ()
-        from lamina.control.provenance import steps_below
+        from lamina.control.building.provenance import steps_below
 
         return steps_below(targets)
 
@@ -238,7 +238,7 @@ class BuildSession(msgspec.Struct):
         results: Sequence[Result],
         solution: Solution,
     ) -> list[BuiltImage]:
-        from lamina.control.provenance import BuildFacts, provenance, steps_below
+        from lamina.control.building.provenance import BuildFacts, provenance, steps_below
 
         assert self.request.provenance is not None
         facts = BuildFacts(

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from lamina.cache.mountlist import MountCopy, note_end
 from lamina.content.room import FULL
-from lamina.control.mountfiles import (
+from lamina.control.keeping.mount_files import (
     FOLDER,
     Copied,
     Copying,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.control.retention import Keep, parse_keep, trim
+from lamina.control.recording.retention import Keep, parse_keep, trim
 from lamina.errors import UsageError
 
 

@@ -42,7 +42,7 @@ def _timeless(source: HttpOp | LocalOp) -> None:
 
 
 class LayerCaches(Protocol):
-    """Brings layers from external caches (`control.cacheimports`)."""
+    """Brings layers from external caches (`control.caching.imports`)."""
 
     def reachable(self, layer: Layer) -> bool:
         """Whether the layer is said to be in one of them."""

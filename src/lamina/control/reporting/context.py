@@ -7,9 +7,9 @@ import os
 
 from lamina.advisor.ignorable import ignorable
 from lamina.context.survey import Survey
+from lamina.control.building.inputs import open_inputs
 from lamina.control.context import survey
-from lamina.control.inputs import open_inputs
-from lamina.control.report_layers import shown
+from lamina.control.reporting.layers import shown
 from lamina.control.request import BuildRequest
 from lamina.control.store import Store
 from lamina.errors import LaminaError

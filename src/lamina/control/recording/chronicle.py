@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from lamina import __version__
+from lamina.control.recording.retention import RECORD, Keep, trim
 from lamina.control.request import BuildRequest
-from lamina.control.retention import RECORD, Keep, trim
 from lamina.dockerfile.environment import PROXIES
 from lamina.exporter.port import ExportResult
 from lamina.fs.publish import publish_file

@@ -12,7 +12,7 @@ import msgspec
 from lamina.cache.index import Record
 from lamina.cache.memos import Memo
 from lamina.control import wiring
-from lamina.control.cacheimports import CacheImports
+from lamina.control.caching.imports import CacheImports
 from lamina.control.request import BuildRequest, CacheRequest
 from lamina.control.store import Store
 from lamina.errors import UsageError, UserError
@@ -31,8 +31,8 @@ from lamina.remotecache.place import CachePlace, Setting
 from lamina.trace.recorder import Recorder
 
 if TYPE_CHECKING:
-    from lamina.control.cacheexports import CacheExports
-    from lamina.control.travellingmounts import TravellingMounts
+    from lamina.control.caching.exports import CacheExports
+    from lamina.control.caching.mounts import TravellingMounts
     from lamina.registry.client import RegistryClient
 
 _INLINE_ARGUMENT = "BUILDKIT_INLINE_CACHE"
@@ -161,7 +161,7 @@ class ExternalCaches:
     def prepare(self, blobs: LayerBlobs, stacks: Stacks) -> None:
         """Get ready to write, before the first step runs."""
         if self._places.targets or self._places.inline:
-            from lamina.control.cacheexports import CacheExports
+            from lamina.control.caching.exports import CacheExports
 
             self._exports = CacheExports(
                 self._places.targets,
@@ -173,7 +173,7 @@ class ExternalCaches:
 
     def mounts_of(self, targets: Sequence[Vertex]) -> Seed:
         """What fills the cache mounts of these vertices; they are saved at the end."""
-        from lamina.control.travellingmounts import TravellingMounts
+        from lamina.control.caching.mounts import TravellingMounts
 
         self._mounts = TravellingMounts(
             targets, imports=self.imports, store=self._store, recorder=self._recorder

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from lamina.control.bases import ImageOrigin
-from lamina.control.provenance import BuildFacts, provenance, steps_below
+from lamina.control.building.bases import ImageOrigin
+from lamina.control.building.provenance import BuildFacts, provenance, steps_below
 from lamina.control.request import BuildRequest, ProvenanceRequest
 from lamina.graph.mounts import SecretMount
 from lamina.graph.ops import ExecOp, ImageOp, LocalOp, MergeOp, ScratchOp

@@ -1,7 +1,7 @@
 """Room in the store: what processes need stays, and `max-size` is kept before something is written.
 
 A cached build asks nothing here but to hold what it uses. What has to go is found out in
-`control.clearing`, which nobody imports before there is too much.
+`control.keeping.clearing`, which nobody imports before there is too much.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Space:
         limits = self.settings.cache
         if limits.max_size is None and (limits.keep_seconds is None or self._aged):
             return
-        from lamina.control.clearing import keep_limits
+        from lamina.control.keeping.clearing import keep_limits
 
         needed = size or getattr(self._expected, "size", 0)
         me = threading.get_ident()
@@ -125,7 +125,7 @@ class Space:
         limits = self.settings.mount(name)
         if limits.max_size is None and limits.keep_seconds is None:
             return
-        from lamina.control.mountlimits import keep_mount_limits
+        from lamina.control.keeping.mount_limits import keep_mount_limits
 
         for note in keep_mount_limits(self, name, home, limits):
             self.tell(note)

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from lamina.control.bases import ImageOrigin
+from lamina.control.building.bases import ImageOrigin
 from lamina.graph.mounts import BindMount, CacheMount, Mount, SecretMount, SshMount, TmpfsMount
 from lamina.graph.ops import (
     CopyOp,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lamina.control.cacheimports import CacheImports
+from lamina.control.caching.imports import CacheImports
 from lamina.control.store import Store
 from lamina.graph.vertex import Vertex
 from lamina.oci.platform import Platform

@@ -20,8 +20,8 @@ from lamina.content.documents import parse_config, parse_manifest_or_index
 from lamina.content.images import ImageStore, NamedImage
 from lamina.content.room import LAYER
 from lamina.content.store import BlobStore
-from lamina.control.measuring import disk_use, mount_size
-from lamina.control.space import Space
+from lamina.control.keeping.measuring import disk_use, mount_size
+from lamina.control.keeping.space import Space
 from lamina.errors import LaminaError
 from lamina.exporter.blobs import ORIGIN
 from lamina.layer.stack import Stack

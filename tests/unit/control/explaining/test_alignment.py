@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamina.control.alignment import Alignment, align
+from lamina.control.explaining.alignment import Alignment, align
 from lamina.trace.steps import RecordedStep
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from lamina.cache.eviction import Limits
 from lamina.cache.mountlist import MountCopy, list_copies
-from lamina.control.measuring import MOUNT, mount_size
-from lamina.control.removals import Removal, note_removal
+from lamina.control.keeping.measuring import MOUNT, mount_size
+from lamina.control.keeping.space import Space
+from lamina.control.recording.removals import Removal, note_removal
 from lamina.control.settings import DAY
-from lamina.control.space import Space
 
 
 def keep_mount_limits(space: Space, name: str, home: str, limits: Limits) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""What `lamina build` is made of."""

@@ -1,0 +1,1 @@
+"""What `lamina explain` is made of: from two keys to what a user did."""

@@ -1,0 +1,1 @@
+"""What `lamina import` is made of."""

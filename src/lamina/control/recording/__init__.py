@@ -1,0 +1,1 @@
+"""Records of builds: kept while building, bounded, compared, moved between machines."""

@@ -1,0 +1,1 @@
+"""What `lamina report` gathers besides the record."""
