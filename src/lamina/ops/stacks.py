@@ -47,6 +47,10 @@ def _nowhere(layer: Layer) -> bool:
     return False
 
 
+def _always(layer: Layer) -> bool:
+    return True
+
+
 def _forget(diff_id: Digest, layer: Digest) -> None:
     pass
 
@@ -56,7 +60,8 @@ class Stacks(msgspec.Struct):
 
     `reachable` says whether there is a way to the external cache that a layer's blob is in. One
     whose blob could not be had, or was wrong, is lost for the whole build; so are all layers of a
-    cache that does not answer. `proven` is told the diff ID and the id of a layer that has them.
+    cache that does not answer. `is_base` says whether a pulled layer is of a base image of this
+    build, which nothing can make again. A record may name others: they are lost, too. `proven` is told the diff ID and the id of a layer that has them.
     """
 
     layers: LayerStore
@@ -65,6 +70,7 @@ class Stacks(msgspec.Struct):
     recorder: Recorder
     locks: str
     reachable: Callable[[Layer], bool] = _nowhere
+    is_base: Callable[[Layer], bool] = _always
     proven: Callable[[Digest, Digest], None] = _forget
     _pulling: threading.Lock = msgspec.field(default_factory=threading.Lock)
     _lost: set[tuple[Digest, str] | str] = msgspec.field(default_factory=set)
@@ -72,7 +78,10 @@ class Stacks(msgspec.Struct):
     def exists(self, stack: Stack) -> bool:
         """Whether the stack's files are here, or can be fetched."""
         return all(
-            layer.pulled or self.layers.has(layer.id) or self._fetchable(layer) for layer in stack
+            (layer.pulled and not self._given_up(layer))
+            or self.layers.has(layer.id)
+            or self._fetchable(layer)
+            for layer in stack
         )
 
     def lose(self, layer: Layer, error: Exception) -> LayerLost:
@@ -120,7 +129,7 @@ class Stacks(msgspec.Struct):
     def _missing(self, stack: Stack) -> list[Layer]:
         seen = {layer.id: layer for layer in stack if not self.layers.has(layer.id)}
         for layer in seen.values():
-            if not layer.pulled and not self._fetchable(layer):
+            if self._given_up(layer) if layer.pulled else not self._fetchable(layer):
                 raise LayerLost(
                     f"layer {layer.id} is gone from the store",
                     hint="build again: the steps that need it will run anew",
@@ -129,9 +138,16 @@ class Stacks(msgspec.Struct):
 
     def _fetchable(self, layer: Layer) -> bool:
         """Whether a layer that an external cache has can be had."""
-        if layer.blob is None or {(layer.id, layer.origin), layer.origin} & self._lost:
+        if layer.blob is None or self._is_lost(layer):
             return False
         return self.reachable(layer) or self.blobs.has(layer.blob.digest, layer.blob.size)
+
+    def _is_lost(self, layer: Layer) -> bool:
+        return bool({(layer.id, layer.origin), layer.origin} & self._lost)
+
+    def _given_up(self, layer: Layer) -> bool:
+        """Whether a pulled layer could not be had, and is of no base image of this build."""
+        return self._is_lost(layer) and not self.is_base(layer)
 
     def _bring(self, layer: Layer, step: Step) -> LayerLost | None:
         """Fetch and unpack one layer. That an external cache lacks it is no error of the pull."""
@@ -149,7 +165,7 @@ class Stacks(msgspec.Struct):
             step.progress(f"extracting {layer.id}", 0)
             self._unpack(layer)
         except (RemoteError, HostError) as error:
-            if layer.pulled:
+            if layer.pulled and self.is_base(layer):
                 raise
             return self.lose(layer, error)
         step.progress(f"extracting {layer.id}", 0, done=True)

@@ -10,7 +10,7 @@ import msgspec
 
 from lamina.context.survey import Kept, PathReason, Survey, Use
 from lamina.layer.entry import Kind
-from lamina.ui.printable import encode
+from lamina.ui.printable import encode, escaped
 from lamina.ui.quantities import render_bytes
 from lamina.ui.table import render_table
 
@@ -48,6 +48,11 @@ def render_files(survey: Survey, *, unused: bool, long: bool, json: bool) -> byt
         for one in files
     ]
     return encode(render_table(("size", "path", "taken by"), rows))
+
+
+def for_terminal(text: bytes) -> bytes:
+    """The text with control characters spelled out: a file's name may hold anything."""
+    return encode(escaped(text.decode("utf-8", "surrogateescape")))
 
 
 def render_hidden(survey: Survey, *, json: bool) -> bytes:

@@ -56,11 +56,14 @@ def _prune() -> Command:
                 ["--keep-days"], metavar="DAYS", help="Keep what was of use in the last days"
             ),
             click.Option(
-                ["--all"],
+                ["-a", "--all"],
                 is_flag=True,
                 help="Also what images in the local store need; without limits, everything",
             ),
             click.Option(["--dry-run"], is_flag=True, help="Only say what would go"),
+            click.Option(
+                ["-f", "--force"], is_flag=True, help="As in Docker's prune: here nobody is asked"
+            ),
             click.Option(["--json"], is_flag=True, help="Print JSON"),
         ],
         run=prune,

@@ -80,7 +80,7 @@ def list_files(session: Session, flags: Mapping[str, object]) -> int:
     else:
         unused, long = values.is_set("unused"), values.is_set("long")
         text = ui.render_files(found, unused=unused, long=long, json=json)
-    session.stdout.write(text)
+    session.stdout.write(ui.for_terminal(text) if session.stdout.isatty() else text)
     session.stderr.write(ui.render_missing(found))
     return 0
 
