@@ -158,6 +158,7 @@ def test_bad_files_are_refused_in_a_sentence(lamina: Lamina, context: Path, tmp_
         (gzip.compress(b"".join(lines[:-1])), "cut short"),
         (gzip.compress(b'{"format":"lamina build record","version":2}\n'), "use a newer Lamina"),
         (b"hello", "is no exported record"),
+        (gzip.compress(lines[0] + b'{"record":' + b"[" * 200_000 + b"\n"), "is no exported record"),
         (gzip.compress(b"hello\n"), "is no exported record"),
         (gzip.compress(b"".join(lines).replace(identity, b"../../../escape")), "names no build"),
         (

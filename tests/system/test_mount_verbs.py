@@ -103,6 +103,18 @@ def test_nothing_escapes_from_a_mount(filled: Lamina, tmp_path: Path) -> None:
     assert not (tmp_path / "written").exists()
 
 
+def test_what_comes_out_has_no_rights_of_its_own(
+    lamina: Lamina, context: Path, tmp_path: Path
+) -> None:
+    """A program that a step made is not run as root by whoever finds it on the machine."""
+    fill(context, "cp /bin/busybox /c/tool && chmod 6755 /c/tool")
+    lamina.build(context).must_succeed()
+    lamina.run("mounts", "cp", "npm:/tool", tmp_path / "tool").must_succeed()
+    lamina.run("mounts", "cp", "npm:/", tmp_path / "all").must_succeed()
+    for tool in (tmp_path / "tool", tmp_path / "all" / "tool"):
+        assert tool.stat().st_mode & 0o7777 == 0o755
+
+
 def test_an_archive_streams_both_ways(filled: Lamina, tmp_path: Path) -> None:
     """What comes out goes in again; a name that leads outside is refused."""
     out = tmp_path / "mount.tar"

@@ -19,11 +19,11 @@ import msgspec
 from msgspec.structs import replace
 
 from lamina.context.gitobjects import GitObjects, GitRow
+from lamina.context.lookup import look_up
 from lamina.context.tree import Ignore, IgnoreDirectory
-from lamina.errors import HostError, UserError
+from lamina.errors import HostError
 from lamina.layer.entry import Entry, Kind
 
-_MOST_LINKS = 255
 _MAX_LINK = 4096
 _DIRECTORY, _SYMLINK, _SUBMODULE, _EXECUTABLE = 0o040000, 0o120000, 0o160000, 0o111
 _ROOT = Entry(path=b"", kind=Kind.DIRECTORY, mode=0o755)
@@ -175,33 +175,13 @@ class GitTree:
 
     def lookup(self, path: bytes, *, follow: bool = True) -> Entry | None:
         """See Tree. Raises UserError for a circle of symlinks, HostError for a missing object."""
-        todo = [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
-        trail = [_ROOT]
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == b"..":
-                if len(trail) > 1:
-                    trail.pop()
-                continue
-            if trail[-1].kind is not Kind.DIRECTORY:
-                return None
-            entry = self._list(trail[-1].path).entries.get(part)
-            if entry is None:
-                return None
-            if entry.kind is not Kind.SYMLINK or (not todo and not follow):
-                trail.append(entry)
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise UserError(f"too many levels of symbolic links: /{os.fsdecode(path)}")
-            if entry.link.startswith(b"/"):
-                del trail[1:]
-            todo += [p for p in reversed(entry.link.split(b"/")) if p not in (b"", b".")]
-        return trail[-1]
+        return look_up(_ROOT, path, self._inside, follow=follow)
+
+    def _inside(self, path: bytes) -> Mapping[bytes, Entry]:
+        return self._list(path).entries
 
     def children(self, path: bytes) -> Iterable[Entry]:
-        return self._list(path).entries.values()
+        return self._inside(path).values()
 
     def walk(self, path: bytes) -> Iterator[Entry]:
         """See Tree; the entries have their digests already."""

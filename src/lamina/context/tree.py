@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from lamina.context.descent import Descent
 from lamina.context.digesting import Digesting
+from lamina.context.lookup import look_up
 from lamina.context.statindex import Counters, Stamp, StatIndex, settled, stamp_of
 from lamina.errors import HostError, UserError
 from lamina.layer.contents import Contents
 from lamina.layer.entry import Entry, Kind
 
-_MOST_LINKS = 255
 _EMPTY = hashlib.sha256().digest()
 
 _KINDS = {
@@ -137,33 +137,13 @@ class ContextTree:
 
     def lookup(self, path: bytes, *, follow: bool = True) -> Entry | None:
         """See Tree. Raises UserError for a circle of symlinks, HostError if unreadable."""
-        todo = [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
-        trail = [self._top]
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == b"..":
-                if len(trail) > 1:
-                    trail.pop()
-                continue
-            if trail[-1].kind is not Kind.DIRECTORY:
-                return None
-            entry = self._list(trail[-1].path).entries.get(part)
-            if entry is None:
-                return None
-            if entry.kind is not Kind.SYMLINK or (not todo and not follow):
-                trail.append(entry)
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise UserError(f"too many levels of symbolic links: /{os.fsdecode(path)}")
-            if entry.link.startswith(b"/"):
-                del trail[1:]
-            todo += [p for p in reversed(entry.link.split(b"/")) if p not in (b"", b".")]
-        return trail[-1]
+        return look_up(self._top, path, self._inside, follow=follow)
+
+    def _inside(self, path: bytes) -> Mapping[bytes, Entry]:
+        return self._list(path).entries
 
     def children(self, path: bytes) -> Iterable[Entry]:
-        return self._list(path).entries.values()
+        return self._inside(path).values()
 
     def walk(self, path: bytes) -> Iterator[Entry]:
         todo = list(reversed(self._list(path).entries.values()))

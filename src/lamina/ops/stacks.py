@@ -61,7 +61,8 @@ class Stacks(msgspec.Struct):
     `reachable` says whether there is a way to the external cache that a layer's blob is in. One
     whose blob could not be had, or was wrong, is lost for the whole build; so are all layers of a
     cache that does not answer. `is_base` says whether a pulled layer is of a base image of this
-    build, which nothing can make again. A record may name others: they are lost, too. `proven` is told the diff ID and the id of a layer that has them.
+    build, which nothing can make again; others that a record names are lost, too. `proven` is
+    told the diff ID and the id of a layer that has them.
     """
 
     layers: LayerStore

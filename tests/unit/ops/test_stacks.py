@@ -20,7 +20,7 @@ from lamina.layer.tar import HashingSink, write_tar
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.digest import digest_of
 from lamina.ops.stacks import Stacks
-from lamina.snapshot.store import LayerStore
+from lamina.snapshot.store import LayerStore, WorkDir
 from lamina.trace import events
 from lamina.trace.recorder import Progress, Recorder
 
@@ -183,3 +183,48 @@ def test_a_base_image_that_cannot_be_had_is_an_error(place: Place) -> None:
     with pytest.raises(NotFound):
         place.stacks.ensure((layer,))
     assert place.warnings() == []
+
+
+def test_a_record_does_not_make_a_build_need_any_image(place: Place) -> None:
+    """A layer that a record says is of some image, and that cannot be had, is lost like others."""
+    place.stacks.is_base = lambda layer: False
+    offered = place.offer("one")
+    assert offered.diff_id is not None
+    layer = Layer(id=offered.diff_id, blob=offered.blob, origin="registry.example/other")
+    place.failure = lambda layer: NotFound("no such blob")
+    assert place.stacks.exists((layer,))
+    for _ in range(2):
+        with pytest.raises(LayerLost):
+            place.stacks.ensure((layer,))
+        assert not place.stacks.exists((layer,))
+    assert len(place.warnings()) == 1
+
+
+def test_what_a_cache_says_of_a_diff_id_counts_when_it_was_checked(place: Place) -> None:
+    """Else a cache could say what the layers of base images are."""
+    proven: list[tuple[str, str]] = []
+    place.stacks.proven = lambda diff_id, layer: proven.append((diff_id, layer))
+    right = place.offer("one")
+    wrong = replace(place.offer("two"), diff_id=digest_of(b"a base image's"))
+    place.stacks.ensure((right,))
+    with pytest.raises(LayerLost):
+        place.stacks.ensure((wrong,))
+    assert proven == [(right.diff_id, right.id)]
+
+
+def test_no_more_is_thrown_out_than_a_blob_can_need(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache may say that a layer has any size."""
+    asked: list[int] = []
+    work = place.layers.work
+
+    def asking(*, size: int = 0) -> WorkDir:
+        asked.append(size)
+        return work()
+
+    monkeypatch.setattr(place.layers, "work", asking)
+    layer = replace(place.offer("one"), size=1 << 60)
+    assert layer.blob is not None
+    place.stacks.ensure((layer,))
+    assert asked == [1000 * layer.blob.size]

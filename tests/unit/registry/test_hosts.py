@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.registry.hosts import api_authority, credential_keys, host_of, is_loopback
+from lamina.registry.hosts import (
+    api_authority,
+    credential_keys,
+    host_of,
+    is_loopback,
+    resolve_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +50,18 @@ def test_hosts_lose_their_port() -> None:
     assert host_of("a.b:5") == "a.b"
     assert host_of("[::1]:5") == "::1"
     assert host_of("a") == "a"
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        ("/v2/b", "https://r.example/v2/b"),
+        ("https://other.example:1/x", "https://other.example:1/x"),
+        ("//other.example/x", "https://other.example/x"),
+        *((bad, "") for bad in ("http://[", "//[::1", "https://\u2100/", "https://h:99999/")),
+        *((bad, "") for bad in ("https://h:x/", "ftp://h/", "file:///etc/passwd", "javascript:1")),
+    ],
+)
+def test_what_a_server_gives_as_an_address_may_be_none(address: str, meant: str) -> None:
+    """It is then no address, and no crash."""
+    assert resolve_address("https://r.example/v2/a", address) == meant

@@ -67,7 +67,18 @@ def test_urls_lose_their_credentials(written: str, kept: str) -> None:
     assert (found.text, found.request["a"]) == (kept, kept)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"version":1}', b"\xff"])
+NESTED = b'{"version":1,"request":' + b'{"a":' * 100_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"{", b"[]", b"{}", b'{"version":1}', b"\xff", NESTED),
+        encode_record(record(started=1e300)),
+        encode_record(record(started=-1.0)),
+    ],
+    ids=str,
+)
 def test_what_is_no_record_is_refused(data: bytes) -> None:
     """In a sentence that names it."""
     with pytest.raises(DamagedRecord, match="THE NAME"):

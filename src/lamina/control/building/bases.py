@@ -148,6 +148,11 @@ class ImageBases(msgspec.Struct):
         source, reference = self._sources.get(blob.digest) or self._from_origin(layer.origin)
         source.fetch(reference, blob, self.store.blobs, progress=count)
 
+    def has_layer(self, layer: Layer) -> bool:
+        """Whether a layer is one of the base images' (ops.stacks.Stacks)."""
+        stacks = tuple(self.stacks.values())  # steps run while others are resolved
+        return any(layer.id == each.id for stack in stacks for each in stack)
+
     def reachable(self, layer: Layer) -> bool:
         """Whether there is a way to the external cache that a layer is in (ops.stacks.Stacks).
 
@@ -265,10 +270,13 @@ class ImageBases(msgspec.Struct):
                 "a layer of an image that was made here is missing from the store",
                 hint="build or import the image again",
             )
-        if origin.startswith(_LAYOUT):
-            path, reference = parse_layout_address(origin.removeprefix(_LAYOUT))
-            return open_layout(path), reference
-        return self.registry(), parse_reference(origin)
+        try:
+            if origin.startswith(_LAYOUT):
+                path, reference = parse_layout_address(origin.removeprefix(_LAYOUT))
+                return open_layout(path), reference
+            return self.registry(), parse_reference(origin)
+        except UserError as error:
+            raise HostError(f"a layer cannot be had from {origin!r}: {error.message}") from None
 
 
 @cache
@@ -288,3 +296,9 @@ def _origin(reference: Reference, image: ResolvedImage) -> str:
 def _top(image: ResolvedImage) -> Descriptor:
     """What the image's name stands for."""
     return image.index or image.descriptor
+
+
+def context_name(name: str) -> str:
+    """`name` or `name::platform`, the name in its familiar form."""
+    image, separator, platform = name.partition("::")
+    return f"{familiar(image)}{separator}{platform}"

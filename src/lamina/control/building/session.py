@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lamina.cache.memos import BuildMemos
 from lamina.cache.steps import StepCache
 from lamina.control import wiring
-from lamina.control.building.bases import ImageBases, familiar
+from lamina.control.building.bases import ImageBases, context_name
 from lamina.control.building.checks import BuildChecks, check_build, warn_failed_build
 from lamina.control.building.dating import SourceTimes
 from lamina.control.building.inputs import Inputs, open_inputs
@@ -101,7 +101,7 @@ class BuildSession(msgspec.Struct):
         bases = ImageBases(
             store=store,
             recorder=recorder,
-            contexts={_context_name(name): value for name, value in request.named_contexts.items()},
+            contexts={context_name(name): value for name, value in request.named_contexts.items()},
             pull=request.pull,
             registry=wiring.registry(store, environ),
             caches=elsewhere,
@@ -113,6 +113,7 @@ class BuildSession(msgspec.Struct):
             recorder=recorder,
             locks=store.folder("locks"),
             reachable=bases.reachable,
+            is_base=bases.has_layer,
             proven=store.index.add_layer,
         )
         platforms = tuple(parse_platform(text, host=host) for text in request.platforms) or (None,)
@@ -392,9 +393,3 @@ class BuildSession(msgspec.Struct):
                 for note in self.executor.notes:
                     self.recorder.warn(note)
             return self.executor
-
-
-def _context_name(name: str) -> str:
-    """`name` or `name::platform`, the name in its familiar form."""
-    image, separator, platform = name.partition("::")
-    return f"{familiar(image)}{separator}{platform}"
