@@ -80,7 +80,7 @@ def test_unknown_names_get_a_hint(lamina: Lamina, context: Path) -> None:
     assert "no build is recorded" in lamina.run("history", "show").must_fail().stderr
     lamina.build(context, "-t", "app:dev").must_succeed()
     assert "did you mean app:dev?" in lamina.run("history", "show", "app:dve").must_fail().stderr
-    assert "none is 3 before" in lamina.run("explain", "^3").must_fail().stderr
+    assert "no build is 3 before" in lamina.run("explain", "^3").must_fail().stderr
     assert "no step" in lamina.run("history", "logs", "latest", "7/3").must_fail().stderr
 
 
