@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from bench.advice import Advice
 from bench.growth import Curve
 from bench.limits import Limit
 from bench.measure import Cost
@@ -69,6 +70,7 @@ class Report:
     limits: Sequence[Limit] = ()
     exchanges: Sequence[Exchange] = ()
     curves: Sequence[Curve] = ()
+    advice: Sequence[Advice] = ()
 
 
 def to_json(report: Report) -> str:
@@ -89,6 +91,7 @@ def to_markdown(report: Report) -> str:
         *([limits_table(report.limits, report.results)] if report.limits else ()),
         *([exchanges_table(report.exchanges)] if report.exchanges else ()),
         *([curves_table(report.curves)] if report.curves else ()),
+        *([advice_table(report.advice)] if report.advice else ()),
         listing("Cannot run here", report.absent),
         listing("Builders", report.builders),
         listing("Machine", report.machine),
@@ -158,6 +161,11 @@ def curves_table(curves: Sequence[Curve]) -> str:
         exponents = [verdict(e, curve.target) for e in (curve.exponent, curve.last_exponent)]
         rows.append([curve.name, points, *exponents, f"{curve.target:g}"])
     return table(head, rows)
+
+
+def advice_table(measured: Sequence[Advice]) -> str:
+    rows = [[x.name, verdict(x.seconds, x.target), f"{x.target:g}"] for x in measured]
+    return table(["advisor", "lamina, s", "at most"], rows)
 
 
 def exchanges_table(exchanges: Sequence[Exchange]) -> str:

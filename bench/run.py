@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import chart, growth, report
+from bench import advice, chart, growth, report
 from bench.builders import (
     Base,
     Builder,
@@ -132,6 +132,7 @@ class Bench:
             limits=self.limits(),
             exchanges=self.exchanges(builders[0], bases["busybox"]),
             curves=self.curves(builders[0], bases["busybox"]),
+            advice=self.advice(),
         )
 
     def find_builders(self) -> tuple[list[Builder], dict[str, str]]:
@@ -169,6 +170,12 @@ class Bench:
             return []
         with fresh_disk(self.scratch) as disk:
             return growth.curves(builder, base, disk, min(self.asked.rounds, 3))
+
+    def advice(self) -> list[advice.Advice]:
+        if self.asked.only not in advice.NAME:
+            return []
+        with fresh_disk(self.scratch) as disk:
+            return advice.measure(disk)
 
     def compare(self, scenario: Scenario, base: Base, builders: Sequence[Builder]) -> Result:
         """All builders on one scenario."""
