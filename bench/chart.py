@@ -1,10 +1,17 @@
-"""A bar chart of the ratios as one self-contained SVG, readable on light and dark pages."""
+"""A bar chart of the ratios as one self-contained SVG, readable on light and dark pages.
+
+    python -m bench.chart bench.json... >chart.svg        of several runs together
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
+from bench.measure import Cost
 from bench.report import OURS, Result
 
 WIDTH, LABEL, NUMBERS = 860, 280, 190  # pixels: the whole, the names, the numbers on the right
@@ -61,3 +68,14 @@ def row(result: Result, y: int) -> list[str]:
 def bar(kind: str, y: int, length: float) -> str:
     width = max(length, 1)
     return f'<rect class="{kind}" x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>'
+
+
+def read_results(path: str) -> Iterator[Result]:
+    """The results that a run has written as JSON."""
+    for written in json.loads(Path(path).read_text())["results"]:
+        costs = {name: [Cost(**cost) for cost in each] for name, each in written["costs"].items()}
+        yield Result(name=written["name"], target=written["target"], costs=costs)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_svg([result for path in sys.argv[1:] for result in read_results(path)]))
