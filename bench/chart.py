@@ -1,6 +1,6 @@
 """A bar chart of the ratios as one self-contained SVG, readable on light and dark pages.
 
-    python -m bench.chart bench.json... >chart.svg        of several runs together
+python -m bench.chart bench.json... >chart.svg        of several runs together
 """
 
 from __future__ import annotations
