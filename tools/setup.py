@@ -53,6 +53,7 @@ TEST = (
     Need("docker-registry", "docker-registry", "no test of pulling and pushing"),
     Need("skopeo", "skopeo", "images are not read by skopeo as an independent judge"),
     Need("umoci", "umoci", "images are not unpacked by umoci as an independent judge"),
+    Need("podman", "podman", "archives are not loaded by podman as an independent judge"),
     Need("attr", "getfattr", "no test of extended attributes"),
     Need("acl", "getfacl", "no test of access control lists"),
     Need("libcap2-bin", "getcap", "no test of file capabilities"),
